@@ -3,7 +3,7 @@
 //! Each edit is read back and compared with what was there: an edit that would not give exactly
 //! what was asked, or would touch anything else, is refused and nothing is returned.
 
-use super::env::{DEFAULT, Entry, EnvFile, Line, classify, decode, is_space, strip};
+use super::env::{DEFAULT, Entry, EnvFile, Line, Section, classify, decode, is_space, strip};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The meaning of a file, without places: section, key, value. A section without keys counts too.
@@ -71,9 +71,8 @@ fn canonical(section: &str) -> &str {
 }
 
 fn meaning(file: &EnvFile) -> Meaning {
-    let names = file.sections().chain(file.section(DEFAULT).map(|_| DEFAULT));
-    let keys = |name| file.section(name).into_iter().flat_map(|s| &s.entries).map(|e| (e.key.clone(), e.value.clone())).collect();
-    names.map(|name| (name.to_owned(), keys(name))).collect()
+    let keys = |s: &Section| s.entries.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
+    file.sections().chain(file.section(DEFAULT)).map(|s| (s.name.clone(), keys(s))).collect()
 }
 
 /// The last line of a section's last block that says something.

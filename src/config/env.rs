@@ -31,6 +31,8 @@ pub struct Entry {
 /// One section; blocks of the same name are merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Section {
+    /// As written between the brackets; DEFAULT for `[default]`.
+    pub name: String,
     /// Lines of its headers, from 1: more than one when the file repeats the section.
     pub headers: Vec<usize>,
     /// Keys that count, in the order in which each was first written.
@@ -244,7 +246,7 @@ impl Reader<'_> {
         } else {
             let entry = self.file.sections.entry(name.to_owned());
             self.section = Some(entry.index());
-            entry.or_default();
+            entry.or_insert_with(|| Section { name: name.to_owned(), ..Section::default() });
         }
         if let Some(section) = self.section() {
             section.headers.push(number);
@@ -288,11 +290,7 @@ impl Reader<'_> {
     }
 
     fn end(self) -> Result<EnvFile, ParseErrors> {
-        if self.errors.is_empty() {
-            Ok(self.file)
-        } else {
-            Err(ParseErrors { path: self.path.into(), errors: self.errors, io: None })
-        }
+        if self.errors.is_empty() { Ok(self.file) } else { Err(ParseErrors { path: self.path.into(), errors: self.errors, io: None }) }
     }
 }
 
@@ -311,7 +309,7 @@ impl EnvFile {
     pub fn parse(path: &Path, raw: impl Into<Vec<u8>>) -> Result<Self, ParseErrors> {
         let raw = raw.into();
         let mut reader = Reader {
-            file: Self { path: path.into(), ..Self::default() },
+            file: Self { path: path.into(), defaults: Section { name: DEFAULT.into(), ..Section::default() }, ..Self::default() },
             errors: Vec::new(),
             section: None,
             entry: None,
@@ -341,9 +339,9 @@ impl EnvFile {
         &self.path
     }
 
-    /// Names of the sections, in file order, without DEFAULT.
-    pub fn sections(&self) -> impl Iterator<Item = &str> {
-        self.sections.keys().map(String::as_str)
+    /// The sections in file order, without DEFAULT.
+    pub fn sections(&self) -> impl Iterator<Item = &Section> {
+        self.sections.values()
     }
 
     /// A section by its exact name; DEFAULT too.
