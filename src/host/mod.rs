@@ -5,6 +5,7 @@ pub mod facts;
 pub mod holders;
 pub mod lock;
 pub mod paths;
+pub mod patience;
 pub mod peers;
 
 use crate::clock::Clock;
