@@ -16,7 +16,7 @@ pub fn listing(bed: &Nodes, node: &str) -> Vec<String> {
 }
 
 // bash and sleep are pid 1 of a node and its clock; the listing's own programs end with it
-const LISTING: &str = "{ ps -e -o comm=,args= | grep -Ev '^(ps|grep|sort|sed|flock|sshd +sshd: /usr/sbin/sshd|bash +(/bin/)?bash -(c|euo)|sleep +sleep infinity|losetup|findmnt|tr|cat|ls|nsenter|nodes.sh|timeout)' | sed -E 's/^([^ ]+).*/process \\1/';
+const LISTING: &str = "{ ps -e -o comm=,args= | grep -Ev '^(ps|grep|sort|sed|flock|sshd +sshd: /usr/sbin/sshd|bash +(/bin/)?bash -(c|euo)|sleep +sleep infinity|losetup|findmnt|tr|cat|ls|nsenter|nodes.sh|timeout)' | sed -E 's/^([^ ]+).*/process \\1/' || :;
     for f in /opt/opensvc/var/lock/*; do [ ! -f \"$f\" ] || flock -n \"$f\" true || echo lock \"$f\"; done;
-    findmnt -rn -o TARGET | grep ^/srv | sed 's/^/mount /';
-    losetup -ln -O BACK-FILE | grep -E '^/(disk|shared)/' | sed -E 's/ .*//; s/^/loop /'; } | sort";
+    findmnt -rn -o TARGET | grep ^/srv | sed 's/^/mount /' || :;
+    losetup -ln -O BACK-FILE | grep -E '^/(disk|shared)/' | sed -E 's/ .*//; s/^/loop /' || :; } | sort";

@@ -154,9 +154,11 @@ check = 10
 ";
 
 const APP: &str = "#!/bin/sh
+# a script that is told to end takes its helpers with it
+slowly() { [ -e /run/fast ] || { trap 'kill $!; exit 1' TERM; sleep 60 & wait $!; }; }
 case $1 in
-start) touch /run/starting; [ -e /run/fast ] || sleep 60; touch /run/up ;;
-stop) touch /run/stopping; [ -e /run/fast ] || sleep 60; rm -f /run/up ;;
+start) touch /run/starting; slowly; touch /run/up ;;
+stop) touch /run/stopping; slowly; rm -f /run/up ;;
 status) [ -e /run/up ] ;;
 esac
 ";
@@ -224,7 +226,7 @@ fn two_at_once() {
     assert!(bed.sh("n1", "svc1 print status").contains("fs#1           .... up"));
     // one that waits gets its turn
     let second = bed.spawn("n1", "svc1 start");
-    bed.sh("n1", "touch /run/fast; pkill -x sleep -f '^sleep 60'");
+    bed.sh("n1", "touch /run/fast; pkill -f '^sleep 60'");
     let said = finish(first);
     assert_eq!(said.code, 0, "{}", said.stderr);
     let said = finish(second);
