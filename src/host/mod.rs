@@ -2,6 +2,7 @@
 
 pub mod facts;
 pub mod holders;
+pub mod lock;
 pub mod paths;
 pub mod peers;
 

@@ -1,0 +1,41 @@
+# make help says what there is. Nothing else has to be typed before `make test` or `make demo`.
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+NAMES = allservices allupservices alldownservices allprimaryservices allsecondaryservices svcmon svcfreeze svcthaw svcfrozen nodemgr
+
+.DEFAULT_GOAL := build
+.PHONY: help build test lint bench demo install deps clean
+
+help:           ## this
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+build:          ## the optimised program: target/release/svcmgr
+	$(CARGO) build --release --locked
+
+deps:           ## the packages the tests and the demo need (Debian; a no-op when they are there)
+	@scripts/install-deps.sh
+
+test: deps      ## everything: unit tests, recorded cases, floors, examples, real nodes, lints (as root)
+	$(CARGO) clippy --locked --all-targets --test nodes -- -D warnings
+	$(CARGO) test --locked
+	$(CARGO) test --locked --test nodes
+
+lint:           ## format and clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --test nodes -- -D warnings
+
+bench: deps build ## figures of docs/performance.md
+	@scripts/bench.sh $(RELEASE)/svcmgr
+
+demo: deps build ## two nodes on this machine, a service, its replication, a failover; KEEP=1 leaves them up
+	@KEEP=$(KEEP) demo/demo.sh $(RELEASE)/svcmgr
+
+install: build  ## the program and its names below PREFIX=/usr/local
+	install -D -m 755 $(RELEASE)/svcmgr $(DESTDIR)$(PREFIX)/bin/svcmgr
+	for name in $(NAMES); do ln -sf svcmgr $(DESTDIR)$(PREFIX)/bin/$$name; done
+	mkdir -p $(DESTDIR)/etc/opensvc $(DESTDIR)/var/lib/opensvc $(DESTDIR)/var/log/opensvc
+
+clean:          ## remove target/
+	$(CARGO) clean

@@ -1,0 +1,293 @@
+//! Facts of the host, read once per command and forgotten after a change: mounts, addresses, loops, names, volumes.
+
+use crate::cmd::{Cmd, Runner};
+use std::collections::HashMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+/// How long a name may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One line of `/proc/self/mountinfo` (proc(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// `major:minor` of the filesystem.
+    pub dev: String,
+    /// Path inside the filesystem that is mounted: `/` or a subtree (bind, subvolume).
+    pub root: String,
+    /// Mount point.
+    pub target: String,
+    /// Options of the mount and of the filesystem.
+    pub options: Vec<String>,
+    /// Filesystem type.
+    pub fstype: String,
+    /// Device, or what the type puts there.
+    pub source: String,
+}
+
+impl Mount {
+    /// Mounted read-only.
+    pub fn is_ro(&self) -> bool {
+        self.options.iter().any(|o| o == "ro")
+    }
+}
+
+/// One address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Label: `eth0` or `eth0:1`.
+    pub label: String,
+    /// The address; `None` for an interface row.
+    pub addr: Option<IpAddr>,
+    /// Prefix length.
+    pub prefix: u8,
+    /// The interface is administratively up (whatever its carrier).
+    pub up: bool,
+}
+
+impl Address {
+    /// The interface's own name, without the alias.
+    pub fn device(&self) -> &str {
+        self.label.split(':').next().unwrap_or("")
+    }
+}
+
+/// An LVM volume group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeGroup {
+    /// Number of logical volumes.
+    pub volumes: usize,
+    /// How many of them are active here.
+    pub active: usize,
+}
+
+type Cached<T> = Mutex<Option<Arc<T>>>;
+
+/// The cache.
+#[derive(Default)]
+pub struct Facts {
+    mounts: Cached<Vec<Mount>>,
+    addresses: Cached<Vec<Address>>,
+    loops: Cached<Vec<(PathBuf, String)>>,
+    volume_groups: Cached<HashMap<String, VolumeGroup>>,
+    names: Mutex<HashMap<String, Option<IpAddr>>>,
+}
+
+fn cached<T>(cell: &Cached<T>, read: impl FnOnce() -> T) -> Arc<T> {
+    let Ok(mut cell) = cell.lock() else { return Arc::new(read()) };
+    cell.get_or_insert_with(|| Arc::new(read())).clone()
+}
+
+impl Facts {
+    /// Drops what a change may have made stale; names stay.
+    pub fn forget(&self) {
+        fn clear<T>(cell: &Cached<T>) {
+            if let Ok(mut cell) = cell.lock() {
+                *cell = None;
+            }
+        }
+        clear(&self.mounts);
+        clear(&self.addresses);
+        clear(&self.loops);
+        clear(&self.volume_groups);
+    }
+
+    /// What is mounted, in mount order: the last one of a target is the visible one.
+    pub fn mounts(&self) -> Arc<Vec<Mount>> {
+        cached(&self.mounts, || parse_mountinfo(&std::fs::read("/proc/self/mountinfo").unwrap_or_default()))
+    }
+
+    /// The visible mount at exactly `target`.
+    pub fn mount_at(&self, target: &str) -> Option<Mount> {
+        self.mounts().iter().rev().find(|m| m.target == target).cloned()
+    }
+
+    /// Interfaces and addresses.
+    pub fn addresses(&self) -> Arc<Vec<Address>> {
+        cached(&self.addresses, read_addresses)
+    }
+
+    /// Loop devices in use: backing file and device. From sysfs, so no device is opened.
+    pub fn loops(&self) -> Arc<Vec<(PathBuf, String)>> {
+        cached(&self.loops, read_loops)
+    }
+
+    /// The loop device this node has on `file`, if any.
+    pub fn loop_of(&self, file: &str) -> Option<String> {
+        self.loops().iter().find(|(backing, _)| backing.as_os_str() == file).map(|(_, device)| device.clone())
+    }
+
+    /// Volume groups by name; `None` when LVM does not answer.
+    pub fn volume_group(&self, runner: &dyn Runner, name: &str) -> Option<VolumeGroup> {
+        cached(&self.volume_groups, || read_volume_groups(runner)).get(name).cloned()
+    }
+
+    /// The first address of `name`; asked of the resolver at most once per command, for at most 5 s.
+    pub fn resolve(&self, name: &str) -> Option<IpAddr> {
+        if let Ok(addr) = name.parse() {
+            return Some(addr);
+        }
+        if let Some(known) = self.names.lock().ok().and_then(|names| names.get(name).copied()) {
+            return known;
+        }
+        let (tell, told) = mpsc::channel();
+        let asked = name.to_owned();
+        // the system's resolver has no timeout of its own that we could set: ask in a thread that may be left behind
+        std::thread::spawn(move || {
+            let first = (asked.as_str(), 0).to_socket_addrs().ok().and_then(|mut a| a.next()).map(|a| a.ip());
+            let _ = tell.send(first);
+        });
+        let answer = told.recv_timeout(RESOLVE_TIMEOUT).ok().flatten();
+        if let Ok(mut names) = self.names.lock() {
+            names.insert(name.into(), answer);
+        }
+        answer
+    }
+}
+
+fn unescape(field: &str) -> String {
+    // proc(5): blank, tab, newline and backslash are written as \040 \011 \012 \134
+    if !field.contains('\\') {
+        return field.to_owned();
+    }
+    let mut out = Vec::with_capacity(field.len());
+    let mut bytes = field.as_bytes();
+    while let Some((&b, rest)) = bytes.split_first() {
+        let octal = rest.get(..3).and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
+        match (b, octal) {
+            (b'\\', Some(code)) => {
+                out.push(code);
+                bytes = rest.get(3..).unwrap_or_default();
+            }
+            _ => {
+                out.push(b);
+                bytes = rest;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Parses mountinfo; lines it cannot read are left out.
+pub fn parse_mountinfo(bytes: &[u8]) -> Vec<Mount> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().filter_map(parse_mount).collect()
+}
+
+fn parse_mount(line: &str) -> Option<Mount> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut left = left.split(' ').skip(2);
+    let (dev, root, target, options) = (left.next()?, left.next()?, left.next()?, left.next()?);
+    let mut right = right.split(' ');
+    let (fstype, source, more) = (right.next()?, right.next()?, right.next().unwrap_or(""));
+    Some(Mount {
+        dev: dev.into(),
+        root: unescape(root),
+        target: unescape(target),
+        options: options.split(',').chain(more.split(',')).map(str::to_owned).collect(),
+        fstype: fstype.into(),
+        source: unescape(source),
+    })
+}
+
+fn read_addresses() -> Vec<Address> {
+    use nix::net::if_::InterfaceFlags;
+    let Ok(all) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    all.map(|i| {
+        let ip = |s: &nix::sys::socket::SockaddrStorage| -> Option<IpAddr> {
+            s.as_sockaddr_in().map(|v4| v4.ip().into()).or_else(|| s.as_sockaddr_in6().map(|v6| v6.ip().into()))
+        };
+        let prefix = i.netmask.as_ref().and_then(ip).map_or(0, |mask| match mask {
+            IpAddr::V4(m) => m.to_bits().count_ones(),
+            IpAddr::V6(m) => m.to_bits().count_ones(),
+        });
+        Address {
+            label: i.interface_name,
+            addr: i.address.as_ref().and_then(ip),
+            prefix: u8::try_from(prefix).unwrap_or(0),
+            up: i.flags.contains(InterfaceFlags::IFF_UP),
+        }
+    })
+    .collect()
+}
+
+fn read_loops() -> Vec<(PathBuf, String)> {
+    let Ok(entries) = std::fs::read_dir("/sys/block") else { return Vec::new() };
+    let mut loops = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("loop") {
+            continue;
+        }
+        let Ok(backing) = std::fs::read(entry.path().join("loop/backing_file")) else { continue };
+        let backing = String::from_utf8_lossy(&backing).trim_end_matches('\n').to_owned();
+        let device = format!("/dev/{name}");
+        if Path::new(&device).exists() {
+            loops.push((PathBuf::from(backing), device));
+        }
+    }
+    loops.sort();
+    loops
+}
+
+#[derive(serde::Deserialize)]
+struct LvmReport {
+    report: Vec<LvmRows>,
+}
+
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct LvmRows {
+    vg: Vec<LvmRow>,
+    lv: Vec<LvmRow>,
+}
+
+#[derive(serde::Deserialize)]
+struct LvmRow {
+    vg_name: String,
+    #[serde(default)]
+    lv_attr: String,
+}
+
+fn read_volume_groups(runner: &dyn Runner) -> HashMap<String, VolumeGroup> {
+    let rows = |argv: [&str; 5]| -> LvmRows {
+        let out = runner.run(&Cmd::probe(argv).timeout(Duration::from_secs(20)));
+        let report: Option<LvmReport> = serde_json::from_slice(&out.stdout).ok();
+        report.and_then(|r| r.report.into_iter().next()).unwrap_or_default()
+    };
+    let mut groups: HashMap<String, VolumeGroup> =
+        rows(["vgs", "--reportformat", "json", "-o", "vg_name"]).vg.into_iter().map(|r| (r.vg_name, VolumeGroup::default())).collect();
+    if groups.is_empty() {
+        return groups;
+    }
+    for row in rows(["lvs", "--reportformat", "json", "-o", "vg_name,lv_attr"]).lv {
+        let group = groups.entry(row.vg_name).or_default();
+        group.volumes += 1;
+        group.active += usize::from(row.lv_attr.chars().nth(4) == Some('a')); // lvs(8): attribute 5 is the state
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_with_blanks_and_optional_fields() {
+        let text = b"29 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+            36 29 0:31 /sub /mnt/a\\040b ro,noatime shared:1 master:2 - btrfs /dev/loop0 rw,subvol=/sub\nrubbish\n";
+        let mounts = parse_mountinfo(text);
+        assert_eq!(mounts.len(), 2);
+        assert_eq!((mounts[1].target.as_str(), mounts[1].root.as_str(), mounts[1].is_ro()), ("/mnt/a b", "/sub", true));
+        assert_eq!((mounts[0].source.as_str(), mounts[0].is_ro()), ("/dev/vda", false));
+    }
+
+    #[test]
+    fn numeric_names_need_no_resolver() {
+        let facts = Facts::default();
+        assert_eq!(facts.resolve("10.0.0.1").map(|a| a.to_string()).as_deref(), Some("10.0.0.1"));
+        assert_eq!(facts.resolve("fd99::1").map(|a| a.to_string()).as_deref(), Some("fd99::1"));
+    }
+}

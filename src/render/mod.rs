@@ -1,0 +1,7 @@
+//! From data to text: trees, tables, JSON, colours.
+
+pub mod color;
+pub mod json;
+pub mod svcmon;
+pub mod tree;
+pub mod wrap;

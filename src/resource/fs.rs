@@ -1,0 +1,306 @@
+//! fs: a filesystem on a mount point: ext2/3/4, xfs, btrfs subvolumes, tmpfs, bind, nfs and whatever mount(8) knows.
+
+use super::{Done, Driver, Dropped, Resource};
+use crate::cmd::Cmd;
+use crate::config::keyword::{Keyword, Type::{Int, Text}};
+use crate::config::scope::Params;
+use crate::error::{Error, Result};
+use crate::host::facts::Mount;
+use crate::host::{Cx, Host, holders};
+use crate::log::Level;
+use crate::report::Probe;
+use crate::status::Status;
+use std::path::Path;
+use std::time::Duration;
+
+/// Its row in the driver table.
+pub const DRIVER: Driver = Driver {
+    kind: "fs",
+    types: &[],
+    rtype: "fs",
+    about: "a filesystem on a mount point",
+    keywords: &[
+        Keyword::new("type", Text, "as for mount -t: ext4, xfs, btrfs, tmpfs, nfs, none (bind)…").example("ext4"),
+        Keyword::new("dev", Text, "device, LABEL=, UUID=, image file, folder (bind) or host:/path").required().example("/dev/mapper/vg1-data"),
+        Keyword::new("mnt", Text, "mount point; made when missing").required().example("/srv/app1"),
+        Keyword::new("mnt_opt", Text, "options, as for mount -o").example("rw,noatime"),
+        Keyword::new("snap_size", Int, "MB, size of the LVM snapshot a sync with snap = true takes; default: a tenth of the volume"),
+        Keyword::new("vg", Text, "volume group, when it is provisioned"),
+        Keyword::new("size", Text, "MB, when it is provisioned"),
+        Keyword::new("zone", Text, "accepted, unused on Linux"),
+    ],
+    build,
+};
+
+const NETWORK: [&str; 8] = ["nfs", "nfs4", "cifs", "smbfs", "9pfs", "gpfs", "afs", "ncpfs"];
+/// e2fsck -p of a large volume takes its time.
+const FSCK_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+const MOUNT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Rounds of umount, then ending the processes in the way.
+const UMOUNT_ROUNDS: u32 = 3;
+
+struct Fs {
+    dev: String,
+    mnt: String,
+    fstype: String,
+    options: String,
+}
+
+fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
+    let mnt = p.text("mnt");
+    let dev = p.required("dev")?;
+    let mnt = mnt.ok_or_else(|| format!("mnt must be set in section {}", p.section))?;
+    Ok(Box::new(Fs {
+        dev: dev.into(),
+        mnt: mnt.strip_suffix('/').filter(|m| !m.is_empty()).unwrap_or(mnt).into(),
+        fstype: p.text("type").unwrap_or_default().into(),
+        options: p.text("mnt_opt").unwrap_or_default().into(),
+    }))
+}
+
+/// `/dev/VG/LV` as device-mapper spells it: `-` doubled in each part.
+fn mapper_name(dev: &str) -> Option<String> {
+    let (vg, lv) = dev.strip_prefix("/dev/")?.split_once('/')?;
+    (vg != "mapper" && !lv.contains('/')).then(|| format!("/dev/mapper/{}-{}", vg.replace('-', "--"), lv.replace('-', "--")))
+}
+
+impl Fs {
+    fn is_network(&self) -> bool {
+        NETWORK.contains(&self.fstype.as_str())
+    }
+
+    /// Nothing on this host to look for before the mount.
+    fn has_device(&self) -> bool {
+        !self.is_network() && !matches!(self.fstype.as_str(), "zfs" | "tmpfs" | "advfs" | "proc" | "sysfs" | "overlay") && self.dev != "none"
+    }
+
+    fn wants_ro(&self) -> bool {
+        self.options.split(',').any(|o| o == "ro")
+    }
+
+    /// The device of `LABEL=` and `UUID=`; the word itself otherwise.
+    fn device(&self, cx: &Cx) -> Option<String> {
+        let (flag, folder, value) = match self.dev.split_once('=') {
+            Some(("LABEL", v)) => ("-L", "by-label", v),
+            Some(("UUID", v)) => ("-U", "by-uuid", v),
+            _ => return Some(self.dev.clone()),
+        };
+        let value = value.trim_matches('"');
+        if let Ok(path) = std::fs::canonicalize(format!("/dev/disk/{folder}/{value}")) {
+            return Some(path.to_string_lossy().into_owned());
+        }
+        let out = cx.probe(&Cmd::probe(["blkid", flag, value]).timeout(Duration::from_secs(20)));
+        Some(out.text().trim().to_owned()).filter(|d| out.ok() && !d.is_empty())
+    }
+
+    /// `mount` shows what this resource wants there. Reads mountinfo, sysfs and /dev only, never a
+    /// filesystem of the service, which may hang.
+    fn matches(&self, cx: &Cx, mount: &Mount) -> bool {
+        if mount.source == self.dev {
+            return true;
+        }
+        let Some(dev) = self.device(cx) else { return false };
+        if mount.source == dev || mapper_name(&dev).is_some_and(|m| m == mount.source) {
+            return true;
+        }
+        if dev.starts_with("/dev/") {
+            let real = |p: &str| std::fs::canonicalize(p).ok();
+            return real(&dev).is_some_and(|d| Some(d) == real(&mount.source));
+        }
+        if cx.host.facts.loops().iter().any(|(file, device)| file.as_os_str() == dev.as_str() && *device == mount.source) {
+            return true;
+        }
+        dev.starts_with('/') && is_bind_of(&cx.host.facts.mounts(), &dev, mount)
+    }
+
+    fn mounted(&self, cx: &Cx) -> Option<Mount> {
+        cx.host.facts.mount_at(&self.mnt).filter(|m| self.matches(cx, m))
+    }
+
+    fn foreign(&self, cx: &Cx) -> Option<Mount> {
+        cx.host.facts.mount_at(&self.mnt).filter(|m| m.fstype != "autofs" && !self.matches(cx, m))
+    }
+
+    fn prepare(&self, cx: &Cx) -> Result<String> {
+        let fail = |why: String| {
+            cx.log.error(why);
+            Err(Error::Reported)
+        };
+        let Some(dev) = self.device(cx) else { return fail(format!("no device has {}", self.dev)) };
+        if self.has_device() && !Path::new(&dev).exists() {
+            return fail(format!("device does not exist {dev}"));
+        }
+        if let Some(other) = self.foreign(cx) {
+            return fail(format!("{} already holds another filesystem: {} ({}). umount it first", self.mnt, other.source, other.fstype));
+        }
+        if !Path::new(&self.mnt).exists() {
+            cx.log.info(format!("create missing mountpoint {}", self.mnt));
+            if let Err(e) = std::fs::create_dir_all(&self.mnt) {
+                return fail(format!("failed to create missing mountpoint {}: {e}", self.mnt));
+            }
+        }
+        Ok(dev)
+    }
+
+    fn check(&self, cx: &Cx, dev: &str) -> Result<()> {
+        match self.fstype.as_str() {
+            "" | "none" => Ok(()),
+            "ext2" | "ext3" | "ext4" => {
+                if which::which("e2fsck").is_err() {
+                    cx.log.warning(format!("e2fsck not found: {dev} is mounted unchecked. install 'e2fsprogs'"));
+                    return Ok(());
+                }
+                let out = cx.run_at(&Cmd::change(["e2fsck", "-p", dev]).timeout(FSCK_TIMEOUT), Level::Info, Level::Warning);
+                match out.code() {
+                    // e2fsck(8): 1 errors corrected; 32 cancelled, which 2014 took as good
+                    Some(0 | 1 | 32 | 33) => Ok(()),
+                    _ => {
+                        cx.log.error(format!("e2fsck could not repair {dev} by itself. run: e2fsck -f {dev}"));
+                        Err(Error::Reported)
+                    }
+                }
+            }
+            other => {
+                cx.log.info(format!("fsck not implemented for {other}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn mount_argv(&self, cx: &Cx, dev: &str) -> Vec<String> {
+        // an image file that already has a loop device is mounted from that one
+        let attached = (!dev.starts_with("/dev/")).then(|| cx.host.facts.loop_of(dev)).flatten();
+        let options: Vec<&str> = self.options.split(',').filter(|o| !o.is_empty() && (attached.is_none() || *o != "loop")).collect();
+        let mut argv = vec!["mount".to_owned()];
+        if !self.fstype.is_empty() {
+            argv.extend(["-t".to_owned(), self.fstype.clone()]);
+        }
+        if !options.is_empty() {
+            argv.extend(["-o".to_owned(), options.join(",")]);
+        }
+        argv.extend([attached.unwrap_or_else(|| dev.to_owned()), self.mnt.clone()]);
+        argv
+    }
+
+    /// What else is mounted below the mount point.
+    fn nested(&self, cx: &Cx) -> Vec<String> {
+        let prefix = format!("{}/", self.mnt);
+        cx.host.facts.mounts().iter().filter(|m| m.target.starts_with(&prefix)).map(|m| m.target.clone()).collect()
+    }
+
+    fn umount(&self, cx: &Cx) -> Result<()> {
+        for round in 1..=UMOUNT_ROUNDS {
+            let out = cx.run_at(&Cmd::change(["umount", &self.mnt]), Level::Info, Level::Warning);
+            cx.host.facts.forget();
+            if out.ok() || self.mounted(cx).is_none() {
+                return Ok(());
+            }
+            let in_the_way = holders::find(&self.mnt);
+            if let Some(ours) = in_the_way.iter().find(|h| h.is_ours) {
+                cx.log.error(format!("{} is in use by {ours}, from which this command runs. leave {} and try again", self.mnt, self.mnt));
+                return Err(Error::Reported);
+            }
+            if !in_the_way.is_empty() && round < UMOUNT_ROUNDS {
+                let names: Vec<String> = in_the_way.iter().map(ToString::to_string).collect();
+                cx.log.info(format!("{} is in use. end {}", self.mnt, names.join(", ")));
+                holders::end(&in_the_way, &self.mnt, Duration::from_secs(2));
+            }
+            std::thread::sleep(Duration::from_millis(200)); // the kernel frees what a dead process held a moment later
+        }
+        let left: Vec<String> = holders::find(&self.mnt).iter().map(ToString::to_string).collect();
+        let by = if left.is_empty() { "something that is no process (nfs export, swap, loop, bind?)".into() } else { left.join(", ") };
+        cx.log.error(format!("failed to umount {}: in use by {by}", self.mnt));
+        Err(Error::Reported)
+    }
+}
+
+/// `mount` is a bind of folder `dev`: the same filesystem, and `dev`'s path inside it.
+fn is_bind_of(mounts: &[Mount], dev: &str, mount: &Mount) -> bool {
+    let dev = dev.trim_end_matches('/');
+    let holds = |m: &&Mount| m.target == "/" || dev == m.target || dev.strip_prefix(&m.target).is_some_and(|r| r.starts_with('/'));
+    let Some(host) = mounts.iter().filter(|m| m.target != mount.target).filter(holds).max_by_key(|m| m.target.len()) else { return false };
+    let inside = dev.strip_prefix(host.target.trim_end_matches('/')).unwrap_or(dev);
+    let path = format!("{}{inside}", host.root.trim_end_matches('/'));
+    let path = if path.is_empty() { "/" } else { &path };
+    host.dev == mount.dev && mount.root == path
+}
+
+impl Resource for Fs {
+    fn label(&self, _host: &Host) -> String {
+        format!("{}@{}", self.dev, self.mnt)
+    }
+
+    fn status(&self, cx: &Cx) -> Probe {
+        match self.mounted(cx) {
+            Some(mount) if mount.is_ro() && !self.wants_ro() && !self.is_network() => Probe::because(Status::Warn, "fs is not writable"),
+            Some(_) => Probe::new(Status::Up),
+            None => match self.foreign(cx) {
+                Some(other) => Probe::because(Status::Down, format!("{} is mounted there instead", other.source)),
+                None => Probe::new(Status::Down),
+            },
+        }
+    }
+
+    fn start(&self, cx: &Cx) -> Result<Done> {
+        if self.mounted(cx).is_some() {
+            cx.log.info(format!("fs({} {}) is already mounted", self.dev, self.mnt));
+            return Ok(Done::Already);
+        }
+        let dev = self.prepare(cx)?;
+        if self.fstype == "btrfs" {
+            cx.run_quiet(&Cmd::change(["btrfs", "device", "scan"]));
+        }
+        self.check(cx, &dev)?;
+        cx.must(&Cmd::change(self.mount_argv(cx, &dev)).timeout(MOUNT_TIMEOUT))?;
+        Ok(Done::Changed)
+    }
+
+    fn stop(&self, cx: &Cx) -> Result<Done> {
+        if self.mounted(cx).is_none() {
+            cx.log.info(format!("fs({} {}) is already umounted", self.dev, self.mnt));
+            return Ok(Done::Already);
+        }
+        let nested = self.nested(cx);
+        if !nested.is_empty() {
+            // no process is ended for an umount that cannot succeed
+            cx.log.error(format!("failed to umount {}: still mounted below it: {}", self.mnt, nested.join(", ")));
+            return Err(Error::Reported);
+        }
+        self.umount(cx)?;
+        Ok(Done::Changed)
+    }
+
+    fn sort_key(&self, _rid: &str) -> String {
+        self.mnt.clone()
+    }
+
+    fn mount_point(&self) -> Option<&str> {
+        Some(&self.mnt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::facts::parse_mountinfo;
+
+    #[test]
+    fn device_mapper_names() {
+        assert_eq!(mapper_name("/dev/vg-a/lv-b").as_deref(), Some("/dev/mapper/vg--a-lv--b"));
+        assert_eq!(mapper_name("/dev/mapper/vg-lv"), None);
+        assert_eq!(mapper_name("/dev/sda1"), None);
+    }
+
+    #[test]
+    fn binds_are_known_by_filesystem_and_path() {
+        let mounts = parse_mountinfo(
+            b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /srv rw - ext4 /dev/sdb1 rw\n\
+              3 1 8:2 /app /mnt/a rw - ext4 /dev/sdb1 rw\n4 1 8:2 /other /mnt/b rw - ext4 /dev/sdb1 rw\n5 1 8:1 /app /mnt/c rw - ext4 /dev/sda1 rw\n",
+        );
+        assert!(is_bind_of(&mounts, "/srv/app", &mounts[2]));
+        assert!(is_bind_of(&mounts, "/srv/app/", &mounts[2]));
+        assert!(!is_bind_of(&mounts, "/srv/app", &mounts[3]));
+        assert!(!is_bind_of(&mounts, "/srv/app", &mounts[4]));
+        assert!(is_bind_of(&mounts, "/app", &mounts[4]));
+    }
+}

@@ -1,0 +1,57 @@
+//! vg: an LVM volume group. Seen by this version; activated by a later one.
+
+use super::{Done, Driver, Dropped, Resource, not_yet};
+use crate::config::keyword::{Keyword, Type::{Bool, Text, Words}};
+use crate::config::scope::Params;
+use crate::error::Result;
+use crate::host::{Cx, Host};
+use crate::report::Probe;
+
+/// Its row in the driver table.
+pub const DRIVER: Driver = Driver {
+    kind: "vg",
+    types: &["linux", "lvm"],
+    rtype: "disk.vg",
+    about: "an LVM volume group",
+    keywords: &[
+        Keyword::new("vgname", Text, "name of the volume group").required().example("vg1"),
+        Keyword::new("vgtype", Text, "another spelling of type"),
+        Keyword::new("dsf", Bool, "accepted, unused on Linux"),
+        Keyword::new("scsireserv", Bool, "SCSI-3 reservation of its disks").default("false"),
+        Keyword::new("no_preempt_abort", Bool, "preempt without abort"),
+        Keyword::new("pvs", Words, "physical volumes, when it is provisioned"),
+        Keyword::new("options", Text, "vgcreate options, when it is provisioned"),
+    ],
+    build,
+};
+
+struct Vg {
+    name: String,
+}
+
+fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
+    Ok(Box::new(Vg { name: p.required("vgname")?.into() }))
+}
+
+impl Resource for Vg {
+    fn label(&self, _host: &Host) -> String {
+        self.name.clone()
+    }
+
+    fn status(&self, cx: &Cx) -> Probe {
+        let group = cx.host.facts.volume_group(cx.host.runner.as_ref(), &self.name);
+        Probe::up_if(group.is_some_and(|g| g.volumes == 0 || g.active > 0))
+    }
+
+    fn start(&self, _cx: &Cx) -> Result<Done> {
+        Err(not_yet("the start of a vg"))
+    }
+
+    fn stop(&self, cx: &Cx) -> Result<Done> {
+        if cx.host.facts.volume_group(cx.host.runner.as_ref(), &self.name).is_none_or(|g| g.active == 0) {
+            cx.log.info(format!("{} is already down", self.name));
+            return Ok(Done::Already);
+        }
+        Err(not_yet("the stop of a vg"))
+    }
+}
