@@ -61,9 +61,12 @@ fn known_scope(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &s
     if names.iter().any(|n| n.eq_ignore_ascii_case(scope)) {
         return;
     }
+    let close = nearest(scope, names.iter().copied());
+    if of.everyone().next().is_none() && close.is_none() {
+        return; // nobody is a node of the service: said once
+    }
     let column = 2 + base.chars().count();
     let span = Span { line: entry.line, column, end: column + scope.chars().count() };
-    let close = nearest(scope, names.iter().copied());
     check.warning(Some(span), format!("unknown scope `{scope}`: no node of the service looks it up")).about(&section.name, Some(base)).did_you_mean(close);
 }
 

@@ -187,10 +187,11 @@ fn word_span(entry: &Entry, word: &str) -> Span {
 
 /// The candidate most like `word`, if one is like enough.
 fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let allowed = (word.chars().count().div_ceil(3)).saturating_sub(1).clamp(usize::from(word.len() > 2), 3);
     let distance = |c: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase());
     candidates.into_iter().filter(|c| !c.is_empty()).min_by_key(distance).filter(|c| distance(c) <= allowed)
 }
+
 
 #[cfg(test)]
 mod tests;

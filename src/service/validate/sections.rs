@@ -170,8 +170,13 @@ fn types_of(kind: &str) -> Vec<&'static str> {
 }
 
 fn not_here(check: &mut Check<'_>, section: &Section, view: &ServiceConfig, message: &str, close: Option<&str>) {
-    let span = view.entry(&section.name, "type").map(value_span).or_else(|| header_span(section));
-    check.error(span, message).about(&section.name, Some("type")).did_you_mean(close);
+    let ty = view.entry(&section.name, "type").filter(|e| !e.value.is_empty());
+    let own = ty.filter(|e| section.get(&e.key).is_some_and(|own| own.line == e.line));
+    let found = check.error(own.map(value_span).or_else(|| header_span(section)), message).about(&section.name, Some("type"));
+    match (own, ty) {
+        (None, Some(inherited)) => found.help(format!("the type comes from [DEFAULT], line {}", inherited.line)),
+        _ => found.did_you_mean(close),
+    };
 }
 
 /// The line of a section that is dropped. Skipped when an error of one of the keys it speaks of is already there.

@@ -50,6 +50,7 @@ fn flex(check: &mut Check<'_>) {
     };
     let (min, min_at) = number(check, "flex_min_nodes", 1);
     let (max, max_at) = number(check, "flex_max_nodes", most);
+    let max_is_set = check.here.text(DEFAULT, "flex_max_nodes").is_some();
     let mut refuse = |key: &str, n: i64, why: &str, span: Option<Span>| {
         check.error(span, format!("invalid {key} '{n}' ({why}).")).about(DEFAULT, Some(key));
     };
@@ -61,7 +62,7 @@ fn flex(check: &mut Check<'_>) {
     }
     match (min, max) {
         (_, Some(n)) if n < 0 => refuse("flex_max_nodes", n, "<0", max_at),
-        (Some(least), Some(n)) if n < least => refuse("flex_max_nodes", n, "<flex_min_nodes", max_at),
+        (Some(least), Some(n)) if n < least && max_is_set => refuse("flex_max_nodes", n, "<flex_min_nodes", max_at),
         _ => {}
     }
     for (key, default) in [("flex_cpu_low_threshold", 10), ("flex_cpu_high_threshold", 90)] {
