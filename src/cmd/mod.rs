@@ -3,6 +3,7 @@
 pub mod quote;
 pub mod readonly;
 pub mod replay;
+mod pump;
 mod spawn;
 pub mod system;
 
@@ -60,7 +61,7 @@ pub struct Cmd {
     pub cwd: Option<PathBuf>,
     /// Not waited for: the output says only whether it could be started.
     pub background: bool,
-    /// Told of output as it comes.
+    /// Told of output as it comes; [`Output::stdout`] then keeps only the last 64 KiB.
     pub on_output: Option<OnOutput>,
 }
 

@@ -1,0 +1,92 @@
+//! What stands before an action: freeze, cluster safety net, lock, anti-affinity, address conflicts.
+
+use super::{Class, Id, Info, Options};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::host::lock::Lock;
+use crate::log::Logger;
+use crate::service::{Service, build, status};
+use crate::state::frozen;
+use crate::status::Status;
+use std::time::Duration;
+
+/// Refuses on a frozen service, and on one that a cluster manager drives unless `--cluster`.
+pub fn allowed(service: &Service, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<()> {
+    // 2014: `json env` is the one view that a freeze and the safety net stop
+    let open = matches!(info.class, Class::View | Class::Config | Class::Freeze | Class::Peer) && info.id != Id::JsonEnv;
+    if open {
+        return Ok(());
+    }
+    if frozen::is_frozen(&host.paths.var, &service.name) {
+        log.info("Abort action for frozen service");
+        return Err(Error::Reported);
+    }
+    let exempt = matches!(
+        info.id,
+        Id::Boot | Id::StartStandby | Id::ResourceMonitor | Id::PreSync | Id::PostSync | Id::SyncDrp | Id::SyncNodes | Id::SyncAll
+    );
+    if exempt || service.hbs().next().is_none() {
+        return Ok(());
+    }
+    let all_disabled = service.hbs().all(|r| r.disable);
+    if all_disabled && options.cluster {
+        log.error("the heartbeat of this service is disabled (maintenance): the cluster manager may not drive it now");
+        return Err(Error::Reported);
+    }
+    if !all_disabled && !options.cluster {
+        log.error(
+            "this service is managed by a clusterware, thus direct service manipulation is disabled. \
+             the --cluster option circumvent this safety net.",
+        );
+        return Err(Error::Reported);
+    }
+    Ok(())
+}
+
+/// The action lock of the service, if the action takes one. `Ok(None)`: a sync that runs already; not a failure.
+pub fn lock(name: &str, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<Option<Option<Lock>>> {
+    if !matches!(info.class, Class::Config | Class::Run | Class::Sync) || options.dry_run {
+        return Ok(Some(None));
+    }
+    let path = host.paths.var.join("lock").join(name);
+    let background_sync = matches!(info.id, Id::SyncAll | Id::SyncDrp | Id::SyncNodes | Id::SyncUpdate);
+    if background_sync {
+        // two schedulers, or a long transfer: say so and leave it at that
+        return match Lock::try_for(&path, Duration::from_secs(1).min(options.waitlock))? {
+            Ok(lock) => Ok(Some(Some(lock))),
+            Err(held) => {
+                if !options.cron {
+                    log.info(format!("{} action is already running ({held})", info.name.replace('_', "")));
+                }
+                Ok(None)
+            }
+        };
+    }
+    match Lock::try_for(&path, options.waitlock)? {
+        Ok(lock) => Ok(Some(Some(lock))),
+        Err(held) => {
+            log.error(format!("{} not done: service {name} is locked by {held}. waited {} s (--waitlock)", info.name.replace('_', " "), options.waitlock.as_secs()));
+            Err(Error::Reported)
+        }
+    }
+}
+
+/// Refuses when a service that must not share the node is not down here.
+pub fn affinity(service: &Service, host: &Host, log: &Logger, options: &Options) -> Result<()> {
+    for other in &service.anti_affinity {
+        if !host.paths.env_file(other).exists() || *other == service.name {
+            continue;
+        }
+        let avail = build::load(host, other).map_or(Status::Undef, |o| status::evaluate(&o, host, log, status::Depth::NoSync).avail);
+        if avail == Status::Down {
+            continue;
+        }
+        if options.ignore_affinity {
+            log.error(format!("force start of {} on the same node as {other} despite anti-affinity settings", service.name));
+        } else {
+            log.error(format!("refuse to start {} on the same node as {other}", service.name));
+            return Err(Error::Reported);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! start, stop and the actions made of them: restart, boot, shutdown, switch, group actions, rollback.
+
+use super::execute::Run;
+use super::plan::{Pass, Plan, Verb, plan};
+use super::select::Selection;
+use super::{Id, Info, Options, gates};
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::log::Logger;
+use crate::report::ServiceReport;
+use crate::resource::Resource;
+use crate::service::{Res, Service, status};
+use std::time::Duration;
+
+/// How long a remote start may take in a switch.
+const REMOTE_START_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Does one of the actions of class Run.
+pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<()> {
+    let selection = Selection::of(service, options)?;
+    let run = Run::new(service, host, log, options);
+    match info.id {
+        Id::Start => start(&run, "start", &selection),
+        Id::Restart => stop(&run, &selection).and_then(|()| start(&run, "start", &selection)),
+        Id::Boot => boot(&run, &selection),
+        Id::Switch => switch(&run, &selection),
+        Id::ResourceMonitor => monitor(&run, &selection),
+        id => match Pass::of(id, options.force) {
+            Some(pass) => one_pass(&run, info.name, &pass, &selection),
+            None => Err(Error::text(format!("{} is not supported by this version", info.name))),
+        },
+    }
+}
+
+/// What `--plan` shows: the passes of an action, with the state each resource is in.
+pub fn plans(service: &Service, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<Vec<Plan>> {
+    let selection = Selection::of(service, options)?;
+    let report = status::evaluate(service, host, log, status::Depth::NoSync);
+    let of = |name: &str, pass: &Pass, report: Option<&ServiceReport>| plan(service, host, name, pass, &selection, report);
+    let boot = if service.is_autostart() && service.hbs().next().is_none() { Id::Start } else { Id::StartStandby };
+    Ok(match info.id {
+        Id::Restart => vec![of("stop", &Pass::stop(options.force), Some(&report)), of("start", &Pass::START, None)],
+        Id::Switch => vec![of("stop", &Pass::stop(options.force), Some(&report))],
+        id => {
+            let id = if id == Id::Boot { boot } else { id };
+            Pass::of(id, options.force).map(|pass| of(info.name, &pass, Some(&report))).into_iter().collect()
+        }
+    })
+}
+
+fn made(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Plan {
+    plan(run.service, run.host, name, pass, selection, None)
+}
+
+fn one_pass(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Result<()> {
+    let done = run.execute(&made(run, name, pass, selection)).map_err(|e| stopped(run, name, e));
+    if done.is_err() && pass.verb == Verb::Start {
+        rollback(run, name);
+    }
+    done
+}
+
+fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
+    gates::affinity(run.service, run.host, run.log, run.options)?;
+    conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
+    one_pass(run, name, &Pass::START, selection)
+}
+
+fn stop(run: &Run, selection: &Selection) -> Result<()> {
+    one_pass(run, "stop", &Pass::stop(run.options.force), selection)
+}
+
+/// Says what stopped the action; the caller has nothing to add.
+fn stopped(run: &Run, name: &str, error: Error) -> Error {
+    match error {
+        Error::Reported => run.log.error(format!("'{name}' action stopped on execution error")),
+        other => run.log.error(format!("'{name}' action stopped on execution error: {other}")),
+    }
+    Error::Reported
+}
+
+/// Asks all addresses at the same time whether they are taken elsewhere; nothing has been changed yet.
+fn conflicts(run: &Run, selection: &Selection) -> Result<()> {
+    let asked: Vec<(&Res, &dyn Resource)> = run
+        .service
+        .resources
+        .iter()
+        .filter(|r| !r.disable && !r.no_action() && selection.has(&r.rid))
+        .filter_map(|r| r.run().map(|driver| (r, driver)))
+        .collect();
+    let answers: Vec<Result<()>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = asked
+            .iter()
+            .map(|(res, driver)| scope.spawn(|| driver.conflict(&run.service.cx(run.host, &run.log.child(&res.log_name()), res, run.options.force))))
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(Error::text("internal error")))).collect()
+    });
+    answers.into_iter().collect()
+}
+
+/// Stops what this run has activated, in stop order.
+fn rollback(run: &Run, name: &str) {
+    let activated = run.activated.lock().map(|a| a.clone()).unwrap_or_default();
+    if run.options.disable_rollback {
+        run.log.info(format!("skip rollback {name}: as instructed by --disable-rollback"));
+    } else if activated.is_empty() {
+        run.log.info(format!("skip rollback {name}: no resource activated"));
+    } else {
+        run.log.info(format!("trying to rollback {name} on {}", activated.join(", ")));
+        let pass = Pass::stop(run.options.force);
+        let undo = Run { undoing: true, ..Run::new(run.service, run.host, run.log, run.options) };
+        if let Err(e) = undo.execute(&made(run, "rollback", &pass, &Selection::only(activated))) {
+            run.log.error(format!("rollback {name} failed: {e}. see print status for what is still up"));
+        }
+    }
+}
+
+fn boot(run: &Run, selection: &Selection) -> Result<()> {
+    let standby = Pass { standby_only: true, by_sequence: false, ..Pass::START };
+    if run.service.is_autostart() && run.service.hbs().next().is_none() {
+        match start(run, "start", selection) {
+            Ok(()) => return Ok(()),
+            Err(_) => run.log.info("start failed. try to start standby"),
+        }
+    }
+    one_pass(run, "startstandby", &standby, selection)
+}
+
+fn switch(run: &Run, selection: &Selection) -> Result<()> {
+    let to = run.options.to.clone().map(|n| n.to_lowercase());
+    let nodes = &run.service.config.scope.nodes;
+    let fail = |why: String| {
+        run.log.error(why);
+        Err(stopped(run, "switch", Error::Reported))
+    };
+    let Some(to) = to.filter(|n| nodes.contains(n)) else {
+        let named = run.options.to.as_deref().unwrap_or("None");
+        return fail(format!("destination node {named} is not in service node list ({}). set it with --to", nodes.join(", ")));
+    };
+    if to == run.host.node {
+        return fail(format!("destination node {to} is this node"));
+    }
+    // reached before the stop: a service is not stopped for a node that cannot take it
+    let peer = match run.host.peers.connect(&to) {
+        Ok(peer) => peer,
+        Err(why) => return fail(format!("{to} cannot be reached: {why}. nothing was stopped")),
+    };
+    stop(run, selection)?;
+    let mut argv = run.host.paths.remote_svcmgr();
+    argv.extend(["-s".into(), run.service.name.clone()]);
+    if run.options.cluster {
+        argv.push("--cluster".into());
+    }
+    argv.extend(["--waitlock".to_owned(), run.options.waitlock.as_secs().to_string(), "start".into()]);
+    run.log.info(format!("exec '{}' on node {to}", argv.join(" ")));
+    if run.options.dry_run {
+        return Ok(());
+    }
+    let out = run.host.runner.run(&Cmd::change(argv).on(&peer).timeout(REMOTE_START_TIMEOUT));
+    match out.failure() {
+        None => {
+            run.log.info(format!("started on {to}"));
+            Ok(())
+        }
+        Some(stage) => {
+            run.log.error(format!("start on {to} failed:\n{}", stage.stderr));
+            fail(format!("service {} is down here and not started on {to}: {}. start it here again, or there by hand", run.service.name, stage.why()))
+        }
+    }
+}
+
+/// Restarts monitored resources that are not up, as often as their `restart` says.
+fn monitor(run: &Run, selection: &Selection) -> Result<()> {
+    let report = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
+    if !run.service.hbs().any(|hb| !hb.disable && report.resources.iter().any(|r| r.rid == hb.rid && r.status.is_up())) {
+        return Ok(());
+    }
+    let down = report.resources.iter().find(|r| r.monitor && !r.disable && selection.has(&r.rid) && !r.status.is_up());
+    let Some((row, res)) = down.and_then(|row| run.service.find(&row.rid).map(|res| (row, res))) else { return Ok(()) };
+    for attempt in 1..=res.restart {
+        run.log.info(format!("restart resource {}. try number {attempt}/{}", res.rid, res.restart));
+        if run.execute(&made(run, "start", &Pass::START, &Selection::only(vec![res.rid.clone()]))).is_ok() {
+            run.log.info(format!("monitored resource {} restarted. abording TOC.", res.rid));
+            return Ok(());
+        }
+    }
+    run.log.info(format!("monitored resource {} is in state {} ({})", row.rid, row.status.name(), row.messages.join(", ")));
+    let action = run.service.config.plain("DEFAULT", "monitor_action").unwrap_or_default();
+    if action.is_empty() {
+        run.log.info("Would TOC but no (or unknown) resource monitor action set.");
+        return Ok(());
+    }
+    Err(Error::text(format!("monitor_action {action} is not supported by this version")))
+}

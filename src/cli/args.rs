@@ -1,0 +1,321 @@
+//! The command line: options, and the words that name the action.
+
+use crate::action::{ACTIONS, Class, Options};
+use crate::error::Error;
+use crate::render::color::When;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::time::Duration;
+
+/// Under which name the program was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// `svcmgr`: has `-s`.
+    Svcmgr,
+    /// One of the `all*services`.
+    All(Which),
+    /// A service's own name; `NAME.cluster` implies `--cluster`.
+    Service(String),
+    /// `svcmon`.
+    Svcmon,
+    /// `nodemgr`.
+    Nodemgr,
+    /// `svcfreeze`, `svcthaw`, `svcfrozen`.
+    Freezer(&'static str),
+}
+
+/// What an `all*services` name selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Every service.
+    All,
+    /// Those that are up.
+    Up,
+    /// Those that are down.
+    Down,
+    /// Those this node starts at boot.
+    Primary,
+    /// The others.
+    Secondary,
+}
+
+impl Program {
+    /// From argv[0]. The second value: `--cluster` is implied.
+    pub fn of(argv0: &str) -> (Self, bool) {
+        let name = argv0.rsplit('/').next().unwrap_or(argv0);
+        let program = match name {
+            "svcmgr" => Self::Svcmgr,
+            "allservices" => Self::All(Which::All),
+            "allupservices" => Self::All(Which::Up),
+            "alldownservices" => Self::All(Which::Down),
+            "allprimaryservices" => Self::All(Which::Primary),
+            "allsecondaryservices" => Self::All(Which::Secondary),
+            "svcmon" => Self::Svcmon,
+            "nodemgr" => Self::Nodemgr,
+            "svcfreeze" => Self::Freezer("freeze"),
+            "svcthaw" => Self::Freezer("thaw"),
+            "svcfrozen" => Self::Freezer("frozen"),
+            other => match other.strip_suffix(".cluster") {
+                Some(service) => return (Self::Service(service.into()), true),
+                None => Self::Service(other.into()),
+            },
+        };
+        (program, false)
+    }
+}
+
+/// How views print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// Documented in docs/json.md.
+    Json,
+}
+
+/// Everything on the command line.
+#[derive(Debug, Clone, Default)]
+pub struct Args {
+    /// Words joined by `_`: the action.
+    pub action: String,
+    /// The words as typed.
+    pub words: Vec<String>,
+    /// What follows `docker`, or `--`.
+    pub rest: Vec<String>,
+    /// `-s`, split at commas.
+    pub services: Vec<String>,
+    /// `--status`, split at commas.
+    pub statuses: Vec<String>,
+    /// `--onlyprimary`.
+    pub only_primary: bool,
+    /// `--onlysecondary`.
+    pub only_secondary: bool,
+    /// `--envfile`.
+    pub envfile: Option<String>,
+    /// `-p`: `Some(0)` means the default number of workers.
+    pub parallel: Option<usize>,
+    /// `--debug`.
+    pub debug: bool,
+    /// `--color`.
+    pub color: When,
+    /// `--format`.
+    pub format: Format,
+    /// `--plan`.
+    pub plan: bool,
+    /// `--watch`, seconds.
+    pub watch: Option<u64>,
+    /// `--impersonate`.
+    pub impersonate: Option<String>,
+    /// `--param`.
+    pub param: Option<String>,
+    /// `--value`.
+    pub value: Option<String>,
+    /// `--resource`, each.
+    pub resources: Vec<String>,
+    /// `--ask`: a gate call that writes nothing.
+    pub ask: bool,
+    /// `--epoch` of recv.
+    pub epoch: u64,
+    /// `--verbose` of svcmon.
+    pub verbose: bool,
+    /// What the action is given.
+    pub options: Options,
+}
+
+fn flag(long: &'static str, help: &'static str) -> Arg {
+    Arg::new(long).long(long).action(ArgAction::SetTrue).help(help)
+}
+
+fn value(long: &'static str, name: &'static str, help: &'static str) -> Arg {
+    Arg::new(long).long(long).value_name(name).help(help)
+}
+
+/// The clap command of a program: parses, helps, completes, and is the man page.
+pub fn command(program: &Program, name: &str) -> Command {
+    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    let many = matches!(program, Program::Svcmgr);
+    let mut command = Command::new(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Service manager for disaster recovery: starts, stops and replicates the services of etc/*.env")
+        .override_usage(format!("{name} [options] action"))
+        .after_help(actions_help())
+        .infer_long_args(true)
+        .args_override_self(true)
+        .arg(Arg::new("words").value_name("action").num_args(0..).help("see Actions below; `print status` and `print_status` are the same"))
+        .args([
+            value("rid", "LIST", "only these resources: fs#1,ip or kinds: fs"),
+            value("tags", "LIST", "only resources with one of these tags"),
+            flag("force", "sync: whatever the schedule; stop: standby resources too").short('f'),
+            flag("dry-run", "say what would be done, do nothing"),
+            flag("plan", "print what would be done, in order, with reasons; do nothing"),
+            flag("disable-rollback", "keep what a failed start has started"),
+            flag("ignore-affinity", "start beside services that should not be on the same node"),
+            flag("cluster", "drive a service that a cluster manager drives").short('c'),
+            flag("cron", "called by a scheduler: less talk"),
+            value("waitlock", "SECONDS", "how long to wait for the service's lock; default 60").value_parser(clap::value_parser!(u64)),
+            value("to", "NODE", "destination of switch"),
+            value("param", "SECTION.KEYWORD", "for get, set, unset"),
+            value("value", "VALUE", "for set"),
+            value("resource", "JSON", "for create and update; may be repeated").action(ArgAction::Append),
+            value("impersonate", "NODE", "print config as this node sees it"),
+            value("format", "FORMAT", "text or json").value_parser(["text", "json"]),
+            value("color", "WHEN", "auto, always or never").value_parser(["auto", "always", "never"]),
+            value("watch", "SECONDS", "print status again and again; default every 2 s")
+                .value_parser(clap::value_parser!(u64).range(1..))
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("2"),
+            value("parallel", "N", "several services at a time; default: 4 a core")
+                .short('p')
+                .value_parser(clap::value_parser!(usize))
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("0"),
+            flag("debug", "show quiet commands too"),
+        ])
+        .args(["ask", "verbose", "updatedb", "interactive", "provision", "master", "slaves", "warn", "error"].map(|f| flag(f, "").hide(true)))
+        .args(["slave", "epoch", "maxdelaydb"].map(|v| value(v, "VALUE", "").hide(true)));
+    if many || matches!(program, Program::Svcmon) {
+        command = command.args([
+            value("service", "LIST", "services: names or patterns ('web*'), separated by commas").short('s'),
+            value("status", "LIST", "services in one of these states: up,warn"),
+            flag("onlyprimary", "services this node starts at boot").conflicts_with("onlysecondary"),
+            flag("onlysecondary", "services this node does not start at boot"),
+            value("envfile", "FILE", "for install"),
+        ]);
+    }
+    command
+}
+
+/// The action list of the help.
+fn actions_help() -> String {
+    let mut out = String::from("Actions:\n");
+    for action in ACTIONS.iter().filter(|a| a.class != Class::Peer && !a.help.starts_with('(') && !a.help.starts_with("for svcmgr itself")) {
+        out.push_str(&format!("  {:<16} {}\n", action.name.replace('_', " "), action.help));
+    }
+    out.push_str("  template         print a commented env file of a driver: svcmgr template sync.rsync\n");
+    out.push_str("  completion       print shell completion: svcmgr completion bash|zsh|fish\n");
+    out.push_str("\nExit status: 0 done, 1 failed or refused (see stderr), 2 wrong command line; `status` exits with the state.");
+    out
+}
+
+const VALUE_OPTIONS: [&str; 16] = [
+    "-s", "--service", "--rid", "--tags", "--to", "--waitlock", "--param", "--value", "--resource", "--impersonate", "--format", "--color",
+    "--status", "--envfile", "--slave", "--epoch",
+];
+
+/// What follows the word `docker`, or the first `--`, belongs to another program and is not parsed.
+fn split_rest(argv: &[String]) -> (&[String], &[String]) {
+    let is_value = |at: usize| at.checked_sub(1).and_then(|p| argv.get(p)).is_some_and(|p| VALUE_OPTIONS.contains(&p.as_str()));
+    let first = argv.iter().enumerate().find(|(at, word)| !word.starts_with('-') && !is_value(*at));
+    let (mine, rest) = match first {
+        Some((at, word)) if word == "docker" => (at + 1, at + 1),
+        _ => match argv.iter().position(|w| w == "--") {
+            Some(at) => (at, at + 1),
+            None => (argv.len(), argv.len()),
+        },
+    };
+    (argv.get(..mine).unwrap_or_default(), argv.get(rest..).unwrap_or_default())
+}
+
+/// Parses what follows argv[0]. `Err(Ok(text))`: help or version was asked for.
+pub fn parse(program: &Program, name: &str, implied_cluster: bool, argv: &[String]) -> Result<Args, Result<String, Error>> {
+    let (mine, rest) = split_rest(argv);
+    let words = std::iter::once(name.to_owned()).chain(mine.iter().cloned());
+    let matches = command(program, name).try_get_matches_from(words).map_err(|e| match e.kind() {
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => Ok(e.to_string()),
+        _ => Err(Error::Usage(e.to_string().trim_end().trim_start_matches("error: ").to_owned())),
+    })?;
+    Ok(args(&matches, rest, implied_cluster))
+}
+
+fn list(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let text = matches.try_get_one::<String>(name).ok().flatten();
+    text.map(|t| t.split(',').map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()).collect()).unwrap_or_default()
+}
+
+fn args(m: &ArgMatches, rest: &[String], implied_cluster: bool) -> Args {
+    let on = |name: &str| m.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false);
+    let text = |name: &str| m.try_get_one::<String>(name).ok().flatten().cloned();
+    let words: Vec<String> = m.get_many::<String>("words").into_iter().flatten().cloned().collect();
+    let rest = if rest.is_empty() && words.first().is_some_and(|w| w == "template" || w == "completion" || w == "man") {
+        words.get(1..).unwrap_or_default().to_vec()
+    } else {
+        rest.to_vec()
+    };
+    Args {
+        action: words.join("_").replace(' ', "_"),
+        words,
+        rest,
+        services: list(m, "service"),
+        statuses: list(m, "status"),
+        only_primary: on("onlyprimary"),
+        only_secondary: on("onlysecondary"),
+        envfile: text("envfile"),
+        parallel: m.get_one::<usize>("parallel").copied(),
+        debug: on("debug"),
+        color: match text("color").as_deref() {
+            Some("always") => When::Always,
+            Some("never") => When::Never,
+            _ => When::Auto,
+        },
+        format: if text("format").as_deref() == Some("json") { Format::Json } else { Format::Text },
+        plan: on("plan"),
+        watch: m.get_one::<u64>("watch").copied(),
+        impersonate: text("impersonate"),
+        param: text("param"),
+        value: text("value"),
+        resources: m.get_many::<String>("resource").into_iter().flatten().cloned().collect(),
+        ask: on("ask"),
+        epoch: text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0),
+        verbose: on("verbose"),
+        options: Options {
+            rids: list(m, "rid"),
+            tags: list(m, "tags"),
+            force: on("force"),
+            dry_run: on("dry-run"),
+            disable_rollback: on("disable-rollback"),
+            ignore_affinity: on("ignore-affinity"),
+            cluster: on("cluster") || implied_cluster,
+            cron: on("cron"),
+            waitlock: Duration::from_secs(m.get_one::<u64>("waitlock").copied().unwrap_or(60)),
+            to: text("to"),
+            live: false,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(argv: &[&str]) -> Args {
+        let argv: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
+        parse(&Program::Svcmgr, "svcmgr", false, &argv).unwrap()
+    }
+
+    #[test]
+    fn options_anywhere_and_both_spellings() {
+        assert_eq!(parsed(&["-s", "a,b", "print", "status"]).action, "print_status");
+        let a = parsed(&["sync", "--force", "drp", "--service=a", "--wait", "7"]);
+        assert_eq!((a.action.as_str(), a.options.force, a.options.waitlock.as_secs()), ("sync_drp", true, 7));
+        assert_eq!(parsed(&["-p", "start"]).parallel, Some(0));
+        assert_eq!(parsed(&["start", "--parallel=3"]).parallel, Some(3));
+        assert_eq!(parsed(&["start"]).parallel, None);
+    }
+
+    #[test]
+    fn the_rest_belongs_to_the_other_program() {
+        let a = parsed(&["-s", "docker", "docker", "ps", "-a", "--force"]);
+        assert_eq!((a.action.as_str(), a.options.force, a.rest.join(" ").as_str()), ("docker", false, "ps -a --force"));
+        let a = parsed(&["-s", "x", "recv", "--rid", "sync#1", "--epoch", "4", "--", "rsync", "--server", "-x"]);
+        assert_eq!((a.action.as_str(), a.epoch, a.rest.len()), ("recv", 4, 3));
+    }
+
+    #[test]
+    fn names_decide() {
+        assert_eq!(Program::of("/opt/opensvc/etc/busybox.opensvc.com"), (Program::Service("busybox.opensvc.com".into()), false));
+        assert_eq!(Program::of("svc1.cluster"), (Program::Service("svc1".into()), true));
+        assert_eq!(Program::of("allupservices").0, Program::All(Which::Up));
+    }
+}

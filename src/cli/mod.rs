@@ -1,0 +1,294 @@
+//! Speaks to the user: parses the command line, chooses services, shows what comes of it. The only floor that prints.
+
+pub mod args;
+pub mod config;
+pub mod console;
+pub mod freezer;
+pub mod nodemgr;
+pub mod peer;
+pub mod service;
+pub mod svcmon;
+pub mod targets;
+pub mod template;
+
+use crate::action::{self, ACTIONS, Class, Id, Info};
+use crate::bulk::{self, Block, Outcome};
+use crate::clock::{Clock, SystemClock};
+use crate::cmd::system::SystemRunner;
+use crate::config::nodeconf::NodeConf;
+use crate::error::{Error, Result};
+use crate::host::facts::Facts;
+use crate::host::paths::Paths;
+use crate::host::peers::Peers;
+use crate::host::Host;
+use crate::log::{Level, Logger, Sink};
+use crate::render::color::Palette;
+use args::{Args, Program};
+use console::{Console, err, out};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// One invocation: the machine, the command line, where words go.
+pub struct Session {
+    /// This machine.
+    pub host: Host,
+    /// The command line.
+    pub args: Args,
+    /// Console lines.
+    pub console: Arc<dyn Sink>,
+    /// Colours of stdout.
+    pub palette: Palette,
+    /// Name the program was called by.
+    pub name: String,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    on_signals();
+    let mut argv = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+    let argv0 = argv.next().unwrap_or_else(|| "svcmgr".into());
+    let argv: Vec<String> = argv.collect();
+    ExitCode::from(invoke(&argv0, &argv).unwrap_or_else(|e| {
+        report(&argv0, &e);
+        e.exit_code()
+    }))
+}
+
+/// INT and TERM end the running commands; what is under way then fails, is rolled back, and the lock goes with us.
+fn on_signals() {
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) else { return };
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            crate::cmd::system::interrupt_all();
+        }
+    });
+}
+
+fn report(argv0: &str, error: &Error) {
+    let name = argv0.rsplit('/').next().unwrap_or(argv0);
+    match error {
+        Error::Reported => {}
+        Error::Usage(text) => err(&format!("{name}: error: {text}\ntry: {name} --help")),
+        other => err(&format!("{name}: {other}")),
+    }
+}
+
+fn invoke(argv0: &str, argv: &[String]) -> Result<u8> {
+    let (program, cluster) = Program::of(argv0);
+    if program == Program::Svcmgr && argv.first().is_some_and(|w| Program::of(w).0 == Program::Nodemgr || w == "svcmon") {
+        // `svcmgr svcmon …`: the other names, where nobody made the links
+        return invoke(argv.first().map_or("svcmgr", String::as_str), argv.get(1..).unwrap_or_default());
+    }
+    let name = argv0.rsplit('/').next().unwrap_or(argv0).to_owned();
+    let args = match args::parse(&program, &name, cluster, argv) {
+        Ok(args) => args,
+        Err(Ok(text)) => {
+            out(&text);
+            return Ok(0);
+        }
+        Err(Err(e)) => return Err(e),
+    };
+    match args.words.first().map(String::as_str) {
+        Some("template") => return template::print(&args.rest),
+        Some("completion") => return template::completion(&program, &args.rest),
+        Some("man") => return template::man(&program),
+        _ => {}
+    }
+    let session = session(args, name)?;
+    match &program {
+        Program::Svcmon => svcmon::run(&session),
+        Program::Nodemgr => nodemgr::run(&session),
+        Program::Freezer(verb) => freezer::run(&session, verb),
+        Program::Svcmgr | Program::All(_) | Program::Service(_) => act(&session, &program),
+    }
+}
+
+fn session(args: Args, name: String) -> Result<Session> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::text(format!("insufficient privileges: svcmgr runs as root. try: sudo {name} …")));
+    }
+    let program = std::env::current_exe().unwrap_or_else(|_| "svcmgr".into());
+    let paths = Paths::find(std::env::var("OPENSVC_ROOT").ok().as_deref(), program);
+    let conf = NodeConf::load(&paths.etc.join("node.conf")).map_err(Error::Text)?;
+    let node = nix::unistd::gethostname().map_err(|e| Error::text(format!("cannot tell the host name: {e}")))?;
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let min = if args.debug { Level::Debug } else { Level::Info };
+    let stderr = Palette::new(args.color, std::io::stderr().is_terminal(), no_color);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let host = Host {
+        runner: Arc::new(SystemRunner),
+        clock,
+        node: node.to_string_lossy().to_lowercase(),
+        peers: Peers::new(conf.get("node", "ssh").unwrap_or_default().split_whitespace().map(str::to_owned).collect()),
+        facts: Facts::default(),
+        paths,
+        conf,
+    };
+    let palette = Palette::new(args.color, std::io::stdout().is_terminal(), no_color);
+    let mut session = Session { host, console: Arc::new(Console { min, palette: stderr }), args, palette, name };
+    session.args.options.live = std::io::stderr().is_terminal() && session.args.parallel.is_none();
+    Ok(session)
+}
+
+impl Session {
+    /// The logger of a service: the given console and `log/NAME.log`.
+    pub fn logger(&self, service: &str, console: Arc<dyn Sink>) -> Logger {
+        let min = if self.args.debug { Level::Debug } else { Level::Info };
+        let file = Arc::new(console::LogFile::new(&self.host.paths, service, min));
+        Logger::service(Arc::new(crate::log::Tee(vec![console, file])), self.host.clock.clone(), service)
+    }
+}
+
+/// The action the words name, or what was probably meant.
+fn action_of(session: &Session) -> Result<&'static Info> {
+    let typed = session.args.action.as_str();
+    if typed.is_empty() {
+        return Err(Error::Usage("Missing action".into()));
+    }
+    if let Some(info) = action::find(typed) {
+        return Ok(info);
+    }
+    let spoken = session.args.words.join(" ");
+    let near = ACTIONS
+        .iter()
+        .flat_map(|a| std::iter::once(&a.name).chain(a.aliases))
+        .filter(|n| n.starts_with(typed) || strsim::damerau_levenshtein(n, typed) <= 2)
+        .map(|n| n.replace('_', " "))
+        .take(6)
+        .collect::<Vec<_>>();
+    let hint = if near.is_empty() { String::new() } else { format!(". did you mean: {}?", near.join(", ")) };
+    Err(Error::Usage(format!("unsupported action: {spoken}{hint}")))
+}
+
+fn act(session: &Session, program: &Program) -> Result<u8> {
+    let info = action_of(session)?;
+    if matches!(info.class, Class::Peer) {
+        return peer::run(session, info);
+    }
+    if info.id == Id::Docker {
+        return Err(Error::text("the docker passthrough is not supported by this version"));
+    }
+    if info.id == Id::Gone {
+        return Err(Error::text(format!("{} is not carried over from 2014: see docs/compatibility.md", session.args.words.join(" "))));
+    }
+    let names = targets::select(session, program, info)?;
+    if let Some(seconds) = session.args.watch.filter(|_| info.id == Id::PrintStatus) {
+        return watch(session, info, &names, seconds);
+    }
+    let many = names.len() != 1 || matches!(program, Program::All(_));
+    let outcomes = run_all(session, info, &names, many);
+    if many && names.len() > 1 && matches!(info.class, Class::Run | Class::Sync | Class::Freeze) {
+        summary(&outcomes, &names);
+    }
+    Ok(exit_code(info, &outcomes, many, names.len()))
+}
+
+fn run_all(session: &Session, info: &Info, names: &[String], many: bool) -> Vec<Outcome> {
+    let work = |name: &str, console: Arc<dyn Sink>| service::one(session, info, name, console, many);
+    let Some(workers) = session.args.parallel.filter(|_| names.len() > 1) else {
+        return bulk::in_turn(names, &session.console, &work, &out);
+    };
+    let workers = if workers == 0 { bulk::default_workers() } else { workers };
+    let ordered = info.class == Class::View;
+    let progress = Progress::new(names.len(), !ordered && std::io::stderr().is_terminal());
+    let outcomes = bulk::side_by_side(names, workers, ordered, &work, &|outcome: &Outcome, block: Block| {
+        progress.hide(|| {
+            out(&block.text);
+            block.events.iter().for_each(|e| session.console.emit(e));
+        });
+        progress.done(outcome);
+    });
+    progress.end();
+    outcomes
+}
+
+/// A live line on a terminal while services are worked on side by side.
+struct Progress(Option<indicatif::ProgressBar>);
+
+impl Progress {
+    fn new(total: usize, on: bool) -> Self {
+        Self(on.then(|| {
+            let bar = indicatif::ProgressBar::new(total as u64);
+            if let Ok(style) = indicatif::ProgressStyle::with_template("{pos}/{len} services done in {elapsed}  {msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(std::time::Duration::from_millis(200));
+            bar
+        }))
+    }
+
+    fn hide(&self, show: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(show),
+            None => show(),
+        }
+    }
+
+    fn done(&self, outcome: &Outcome) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(format!("last: {}", outcome.service));
+            bar.inc(1);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// One service: its own code. Several: 0 all done, 1 some failed; `status` of several only says that all could be looked at.
+fn exit_code(info: &Info, outcomes: &[Outcome], many: bool, asked: usize) -> u8 {
+    if outcomes.len() < asked {
+        return 1; // interrupted
+    }
+    if !many {
+        return outcomes.first().map_or(0, |o| o.code);
+    }
+    let failed = |o: &&Outcome| if info.id == Id::Status { o.code == service::CANNOT_TELL } else { o.code != 0 };
+    u8::from(outcomes.iter().any(|o| failed(&o)))
+}
+
+/// What came of each service, on stderr.
+fn summary(outcomes: &[Outcome], names: &[String]) {
+    let mut table = tabled::builder::Builder::default();
+    table.push_record(["service", "result", "duration", "reason"]);
+    for o in outcomes {
+        let result = if o.code == 0 { "ok" } else { "failed" };
+        let reason = if o.code == 0 { "" } else { o.reason.as_str() };
+        table.push_record([&o.service, result, &format!("{:.1} s", o.took.as_secs_f64()), reason]);
+    }
+    for name in names.get(outcomes.len()..).unwrap_or_default() {
+        table.push_record([name, "not done", "", "interrupted"]);
+    }
+    let mut table = table.build();
+    table.with(tabled::settings::Style::blank());
+    for line in table.to_string().lines() {
+        err(line.trim_end());
+    }
+    let failed = outcomes.iter().filter(|o| o.code != 0).count();
+    err(&format!("{} ok, {failed} failed, {} not done", outcomes.len() - failed, names.len() - outcomes.len()));
+}
+
+fn watch(session: &Session, info: &Info, names: &[String], seconds: u64) -> Result<u8> {
+    loop {
+        session.host.facts.forget();
+        let mut screen = String::new();
+        for name in names {
+            screen.push_str(&service::one(session, info, name, session.console.clone(), true).1);
+        }
+        if std::io::stdout().is_terminal() {
+            out("\x1b[H\x1b[2J"); // home, clear
+        }
+        out(&format!("{}  {}\n{screen}", session.host.node, session.host.clock.now().format("%Y-%m-%d %H:%M:%S")));
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+        while std::time::Instant::now() < until {
+            if crate::cmd::system::interrupted() {
+                return Ok(0);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The other nodes: each is reached once per command, over one ssh connection that all its commands share.
+
+use crate::cmd::system::{Control, SystemRunner};
+use crate::cmd::{Cmd, End, Output, Remote};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The ssh words when node.conf says nothing else. The keepalives end a connection whose other end is gone.
+pub const SSH: [&str; 14] = [
+    "/usr/bin/ssh", "-q", "-o", "StrictHostKeyChecking=accept-new", "-o", "ForwardX11=no", "-o", "BatchMode=yes", "-o",
+    "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3",
+];
+
+/// How long a peer may take to let us in.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Reaches peers. Each answer, also a refusal, holds for the whole command.
+pub struct Peers {
+    ssh: Vec<String>,
+    /// Keep a connection open and share it; off in tests that play transcripts.
+    share: bool,
+    known: Mutex<HashMap<String, Slot>>,
+    folder: OnceLock<Option<PathBuf>>,
+}
+
+/// The one answer about a peer, there once somebody has asked.
+type Slot = Arc<OnceLock<Result<Line, String>>>;
+
+/// A peer that was reached. Holds its connection.
+struct Line {
+    remote: Remote,
+    _master: Option<Master>,
+}
+
+impl Peers {
+    /// `ssh` is the program and its options; empty: [`SSH`].
+    pub fn new(ssh: Vec<String>) -> Self {
+        Self::with(ssh, true)
+    }
+
+    fn with(ssh: Vec<String>, share: bool) -> Self {
+        let ssh = if ssh.is_empty() { SSH.map(Into::into).to_vec() } else { ssh };
+        Self { ssh, share, known: Mutex::default(), folder: OnceLock::new() }
+    }
+
+    /// Without shared connections: each command is an ssh of its own, and nothing is run to find out
+    /// whether the peer is there.
+    pub fn plain(ssh: Vec<String>) -> Self {
+        Self::with(ssh, false)
+    }
+
+    /// How to run commands on `host` (a node name, or `user@node`). Takes at most 10 seconds the first
+    /// time; threads that ask for the same peer wait for the one answer, other peers are not held up.
+    pub fn connect(&self, host: &str) -> Result<Remote, String> {
+        let slot = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let index = known.len();
+            (known.entry(host.to_owned()).or_default().clone(), index)
+        };
+        let line = slot.0.get_or_init(|| self.reach(host, slot.1));
+        line.as_ref().map(|l| l.remote.clone()).map_err(Clone::clone)
+    }
+
+    fn reach(&self, host: &str, index: usize) -> Result<Line, String> {
+        let plain = Line { remote: Remote { host: host.into(), ssh: self.ssh.clone() }, _master: None };
+        if !self.share {
+            return Ok(plain);
+        }
+        let Some(folder) = self.folder.get_or_init(socket_folder) else { return Ok(plain) };
+        let socket = folder.join(index.to_string());
+        let master = Master::start(&self.ssh, host, &socket);
+        match master.settle(&socket)? {
+            true => {
+                let path = socket.display().to_string();
+                let ssh = self.ssh.iter().cloned().chain(["-S".into(), path]).collect();
+                Ok(Line { remote: Remote { host: host.into(), ssh }, _master: Some(master) })
+            }
+            // it ended well and left no socket: it is not OpenSSH, or its options forbid sharing
+            false => Ok(plain),
+        }
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        // the masters first: they remove their sockets
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(Some(folder)) = self.folder.get() {
+            _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// The ssh that holds a connection.
+struct Master {
+    control: Arc<Control>,
+    /// Lives as long as the connection: the kernel sends the child's death signal when the *thread* that
+    /// started it ends.
+    thread: Option<JoinHandle<()>>,
+    outcome: Arc<OnceLock<Output>>,
+}
+
+impl Master {
+    fn start(ssh: &[String], host: &str, socket: &Path) -> Self {
+        let path = socket.display().to_string();
+        // -q hides why a peer cannot be reached
+        let words = ssh.iter().filter(|w| *w != "-q").cloned();
+        let own = ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
+        let cmd = Cmd::probe(words.chain(own)).unbounded();
+        let (control, outcome) = (Arc::new(Control::default()), Arc::new(OnceLock::new()));
+        let (held, told) = (control.clone(), outcome.clone());
+        let thread = std::thread::spawn(move || _ = told.set(SystemRunner.run_held(&cmd, &held)));
+        Self { control, thread: Some(thread), outcome }
+    }
+
+    /// Waits until the connection can be shared (true), or is known not to be shareable (false).
+    fn settle(&self, socket: &Path) -> Result<bool, String> {
+        let begun = Instant::now();
+        while begun.elapsed() < CONNECT {
+            if fs::metadata(socket).is_ok_and(|m| m.file_type().is_socket()) {
+                return Ok(true);
+            }
+            if let Some(output) = self.outcome.get() {
+                return match output.stages.first() {
+                    Some(stage) if stage.ok() => Ok(false),
+                    Some(stage) => Err(stage_words(&stage.end, &stage.stderr)),
+                    None => Ok(false),
+                };
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(format!("no answer within {} s", CONNECT.as_secs()))
+    }
+}
+
+/// Why ssh gave up, in its own words if it has any.
+fn stage_words(end: &End, stderr: &str) -> String {
+    match (stderr.trim().lines().last(), end) {
+        (Some(line), _) => line.trim().to_owned(),
+        (None, End::NotRun(why)) => why.clone(),
+        (None, End::Exited(code)) => format!("ssh: exit status {code}"),
+        (None, end) => format!("ssh: {end:?}"),
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.control.stop();
+        if let Some(thread) = self.thread.take() {
+            _ = thread.join();
+        }
+    }
+}
+
+/// A folder of our own for sockets, with a short path (a socket's path has at most 107 bytes, and ssh
+/// adds 17 for a moment). Folders that killed svcmgrs left behind are removed.
+fn socket_folder() -> Option<PathBuf> {
+    let base = ["/run", "/tmp"].map(Path::new).into_iter().find(|d| nix::unistd::access(*d, nix::unistd::AccessFlags::W_OK).is_ok())?;
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix("svcmgr-ssh.")).and_then(|n| n.split('.').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let pid = std::process::id();
+    (0..100).map(|n| base.join(format!("svcmgr-ssh.{pid}.{n}"))).find(|folder| fs::DirBuilder::new().mode(0o700).create(folder).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A stand-in for ssh: a script that notes each call.
+    fn fake(dir: &Path, body: &str) -> Vec<String> {
+        let path = dir.join("ssh");
+        fs::write(&path, format!("#!/bin/sh\necho \"$*\" >> {}\n{body}\n", dir.join("calls").display())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        vec![path.display().to_string(), "-q".into()]
+    }
+
+    fn calls(dir: &Path) -> usize {
+        fs::read_to_string(dir.join("calls")).unwrap_or_default().lines().count()
+    }
+
+    #[test]
+    fn a_stand_in_without_sockets_is_used_plainly() {
+        let dir = tempfile::tempdir().unwrap();
+        let ssh = fake(dir.path(), "exit 0");
+        let peers = Peers::new(ssh.clone());
+        assert_eq!(peers.connect("deb2"), Ok(Remote { host: "deb2".into(), ssh: ssh.clone() }));
+        assert_eq!(peers.connect("deb2").unwrap().ssh, ssh);
+        assert_eq!(calls(dir.path()), 1, "asked once");
+    }
+
+    #[test]
+    fn an_unreachable_peer_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let peers = Peers::new(fake(dir.path(), "echo 'no route to host' >&2; exit 255"));
+        let answers: Vec<_> = std::thread::scope(|s| {
+            let threads: Vec<_> = (0..4).map(|_| s.spawn(|| peers.connect("deb2"))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(answers, vec![Err("no route to host".to_owned()); 4]);
+        assert_eq!(calls(dir.path()), 1);
+    }
+
+    #[test]
+    fn the_connection_ends_with_us_and_leaves_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        // makes the socket that -S names, as a real master does, and stays
+        let body = "while [ $# -gt 0 ]; do [ \"$1\" = -S ] && sock=$2; shift; done\n\
+                    exec python3 -c 'import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); time.sleep(60)' $sock";
+        let peers = Peers::new(fake(dir.path(), body));
+        let remote = peers.connect("deb2").unwrap();
+        let socket = PathBuf::from(remote.ssh.last().unwrap());
+        assert!(socket.exists() && socket.as_os_str().len() < 90);
+        let begun = Instant::now();
+        drop(peers);
+        assert!(!socket.parent().unwrap().exists());
+        assert!(begun.elapsed() < Duration::from_secs(2), "ended at once");
+    }
+}
