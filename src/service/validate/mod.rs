@@ -6,6 +6,8 @@ mod lines;
 mod sections;
 mod service;
 
+pub use sections::{keywords_of, types_of};
+
 use crate::config::env::{Entry, EnvFile, ParseErrors, Section, DEFAULT};
 use crate::config::scope::ServiceConfig;
 use serde::{Serialize, Serializer};

@@ -41,47 +41,51 @@ pub(super) fn is_tuning(section: &str) -> bool {
     section == "sync" || section.starts_with("subset#") || section.get(..6).is_some_and(|s| s.eq_ignore_ascii_case("sync#i"))
 }
 
-/// The keywords a section may have; `None`: nobody knows, they are not looked at.
+/// The keywords a section may have, whatever type each node sees; `None`: nobody knows, they are not looked at.
 pub(super) fn keywords(check: &Check<'_>, section: &Section) -> Option<Vec<&'static Keyword>> {
-    let name = section.name.as_str();
-    if name == DEFAULT {
-        let of_drivers = drivers::RESOURCES.iter().flat_map(|d| d.keywords).chain(drivers::SYNCS.iter().flat_map(|d| d.keywords));
-        return Some(drivers::SERVICE.iter().chain(drivers::INTERNAL_SCHEDULE).chain(common()).chain(of_drivers).collect());
-    }
-    if name.starts_with("subset#") {
-        return Some(drivers::SUBSET.iter().collect());
-    }
-    let schedule = || drivers::INTERNAL_SCHEDULE.iter().chain(common());
-    if name == "sync" {
-        return Some(schedule().collect());
-    }
-    if is_tuning(name) {
-        return drivers::sync("rsync").map(|d| d.keywords.iter().chain(schedule()).collect());
-    }
-    let kind = kind_of(name)?;
     let mut table: Vec<&'static Keyword> = Vec::new();
     for view in check.views {
-        match find(kind, view, name) {
-            Found::Driver(keywords, _) => table.extend(keywords),
-            _ => return None,
-        }
+        table.extend(keywords_of(&section.name, type_of(view, &section.name))?);
     }
-    if kind == "sync" {
-        table.extend(drivers::INTERNAL_SCHEDULE);
-    }
-    if kind == "container" {
-        table.extend(drivers::SERVICE.iter().filter(|k| k.name.starts_with("docker_") || k.name.starts_with("container")));
-    }
-    if kind == "app" && !name.contains('#') {
-        return None; // the legacy [app]: dir and what is common
-    }
-    table.extend(common());
     Some(table)
 }
 
-fn find(kind: &str, view: &ServiceConfig, section: &str) -> Found {
+/// The keywords a section of this name and type may have; `None`: the type is unknown, or of no driver of this version.
+pub fn keywords_of(section: &str, ty: &str) -> Option<Vec<&'static Keyword>> {
+    if section == DEFAULT {
+        let of_drivers = drivers::RESOURCES.iter().flat_map(|d| d.keywords).chain(drivers::SYNCS.iter().flat_map(|d| d.keywords));
+        return Some(drivers::SERVICE.iter().chain(drivers::INTERNAL_SCHEDULE).chain(common()).chain(of_drivers).collect());
+    }
+    if section.starts_with("subset#") {
+        return Some(drivers::SUBSET.iter().collect());
+    }
+    let schedule = || drivers::INTERNAL_SCHEDULE.iter().chain(common());
+    if section == "sync" {
+        return Some(schedule().collect());
+    }
+    if is_tuning(section) {
+        return drivers::sync("rsync").map(|d| d.keywords.iter().chain(schedule()).collect());
+    }
+    let kind = kind_of(section)?;
+    if kind == "app" && !section.contains('#') {
+        return None; // the legacy [app]: dir and what is common
+    }
+    let Found::Driver(keywords, _) = find(kind, ty) else { return None };
+    let of_kind = drivers::SERVICE.iter().filter(|k| match kind {
+        "container" => k.name.starts_with("docker_") || k.name.starts_with("container"),
+        _ => false,
+    });
+    let of_sync = drivers::INTERNAL_SCHEDULE.iter().filter(|_| kind == "sync");
+    Some(keywords.iter().chain(of_kind).chain(of_sync).chain(common()).collect())
+}
+
+/// The type a section has on a node; empty: none.
+fn type_of<'a>(view: &'a ServiceConfig, section: &'a str) -> &'a str {
     let p = view.section(section);
-    let ty = p.text("type").or_else(|| (kind == "vg").then(|| p.text("vgtype")).flatten()).unwrap_or_default();
+    p.text("type").or_else(|| (kind_of(section) == Some("vg")).then(|| p.text("vgtype")).flatten()).unwrap_or_default()
+}
+
+fn find(kind: &str, ty: &str) -> Found {
     if kind == "sync" {
         return match drivers::sync(ty) {
             Some(_) => Found::Driver(drivers::sync(ty).map_or(&[], |d| d.keywords), build_sync),
@@ -116,7 +120,7 @@ fn resource(check: &mut Check<'_>, section: &Section, kind: &str) {
         if view.section(name).words("tags").iter().any(|t| t == "encap") {
             continue; // the guest's own
         }
-        match find(kind, view, name) {
+        match find(kind, type_of(view, name)) {
             Found::Driver(table, build) => {
                 for line in missing(view, name, table, build) {
                     said.entry(line).or_default().push(&view.scope.node);
@@ -161,7 +165,8 @@ fn mentions(line: &str, key: &str) -> bool {
     line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
 }
 
-fn types_of(kind: &str) -> Vec<&'static str> {
+/// The types a kind of section may have.
+pub fn types_of(kind: &str) -> Vec<&'static str> {
     let known = unsupported::KNOWN.iter().filter(|k| k.kind == kind).map(|k| k.name);
     if kind == "sync" {
         return drivers::SYNCS.iter().flat_map(|d| d.types).copied().collect();
