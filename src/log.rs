@@ -126,6 +126,11 @@ impl Logger {
         Self { sink, ..self.clone() }
     }
 
+    /// Passes on an event another logger made.
+    pub fn emit(&self, event: &Event) {
+        self.sink.emit(event);
+    }
+
     /// Says `message` at `level`.
     pub fn log(&self, level: Level, message: impl Into<String>) {
         self.sink.emit(&Event { at: self.clock.now(), level, logger: self.name.clone(), width: self.width, message: message.into() });

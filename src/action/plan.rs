@@ -115,12 +115,11 @@ fn parts(group: Group) -> &'static [&'static str] {
 }
 
 fn is_part(res: &Res, part: &str, all: &[&str]) -> bool {
-    let exact = |rtype: &str| rtype == part;
     if part.contains('.') {
-        return exact(&res.rtype);
+        return res.rtype == part;
     }
-    // "disk" is what the named disks before it left
-    res.rtype.split('.').next() == Some(part) && !all.contains(&res.rtype.as_str())
+    // "disk" is what the disks named one by one leave
+    res.rtype.split('.').next() == Some(part) && !all.iter().any(|p| p.contains('.') && *p == res.rtype)
 }
 
 /// The plan of one pass. With a report, resources that are already as wanted say so.

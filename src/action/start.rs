@@ -7,10 +7,11 @@ use super::{Id, Info, Options, gates};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::log::Logger;
+use crate::log::{Event, Logger, Memory};
 use crate::report::ServiceReport;
 use crate::resource::Resource;
 use crate::service::{Res, Service, status};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a remote start may take in a switch.
@@ -92,9 +93,20 @@ fn conflicts(run: &Run, selection: &Selection) -> Result<()> {
     let answers: Vec<Result<()>> = std::thread::scope(|scope| {
         let threads: Vec<_> = asked
             .iter()
-            .map(|(res, driver)| scope.spawn(|| driver.conflict(&run.service.cx(run.host, &run.log.child(&res.log_name()), res, run.options.force))))
+            .map(|(res, driver)| {
+                scope.spawn(move || {
+                    let said = Arc::new(Memory::default());
+                    let log = run.log.child(&res.log_name()).with_sink(said.clone());
+                    (driver.conflict(&run.service.cx(run.host, &log, res, run.options.force)), said.take())
+                })
+            })
             .collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(Error::text("internal error")))).collect()
+        // what they said is shown in the order of the resources
+        let show = |(answer, said): (Result<()>, Vec<Event>)| {
+            said.iter().for_each(|event| run.log.emit(event));
+            answer
+        };
+        threads.into_iter().map(|t| t.join().map_or_else(|_| Err(Error::text("internal error")), show)).collect()
     });
     answers.into_iter().collect()
 }

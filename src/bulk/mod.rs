@@ -40,7 +40,7 @@ impl Sink for LastError {
             && let Ok(mut last) = self.0.lock()
             && !event.message.contains("action stopped on execution error")
         {
-            *last = event.message.lines().map(str::trim).filter(|l| !l.is_empty() && *l != "stderr:").next_back().unwrap_or("").to_owned();
+            *last = event.message.lines().map(str::trim).rfind(|l| !l.is_empty() && *l != "stderr:").unwrap_or("").to_owned();
         }
     }
 }

@@ -14,6 +14,8 @@ pub mod template;
 use crate::action::{self, ACTIONS, Class, Id, Info};
 use crate::bulk::{self, Block, Outcome};
 use crate::clock::{Clock, SystemClock};
+use crate::cmd::Runner;
+use crate::cmd::readonly::ReadOnly;
 use crate::cmd::system::SystemRunner;
 use crate::config::nodeconf::NodeConf;
 use crate::error::{Error, Result};
@@ -116,8 +118,11 @@ fn session(args: Args, name: String) -> Result<Session> {
     let min = if args.debug { Level::Debug } else { Level::Info };
     let stderr = Palette::new(args.color, std::io::stderr().is_terminal(), no_color);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // a view and a dry run cannot change the host, whatever a driver tries
+    let looks = args.options.dry_run || action::find(&args.action).is_some_and(|a| a.class == Class::View);
+    let runner: Arc<dyn Runner> = if looks { Arc::new(ReadOnly::new(Arc::new(SystemRunner))) } else { Arc::new(SystemRunner) };
     let host = Host {
-        runner: Arc::new(SystemRunner),
+        runner,
         clock,
         node: node.to_string_lossy().to_lowercase(),
         peers: Peers::new(conf.get("node", "ssh").unwrap_or_default().split_whitespace().map(str::to_owned).collect()),

@@ -4,6 +4,7 @@ use super::Session;
 use super::args::Format;
 use crate::action::{Class, Id, Info, gates, plan::Verb, start, sync};
 use crate::error::{Error, Result};
+use crate::host::disks;
 use crate::log::{Logger, Sink};
 use crate::render::{json, tree};
 use crate::service::{Service, build, status};
@@ -86,11 +87,8 @@ fn view(session: &Session, info: &Info, service: &Service, log: &Logger, many: b
     if matches!(info.id, Id::JsonEnv) {
         return super::config::run(session, log, &service.name, info);
     }
-    if matches!(info.id, Id::PrintDevlist | Id::PrintDisklist) {
-        return Ok((0, "\n".into()));
-    }
-    if matches!(info.id, Id::JsonDevlist | Id::JsonDisklist) {
-        return Ok((0, "[]\n".into()));
+    if matches!(info.id, Id::PrintDevlist | Id::PrintDisklist | Id::JsonDevlist | Id::JsonDisklist) {
+        return Ok((0, devices(session, info.id, service, log)));
     }
     let report = status::evaluate(service, host, log, status::Depth::All);
     let text = match (info.id, session.args.format) {
@@ -103,6 +101,21 @@ fn view(session: &Session, info: &Info, service: &Service, log: &Logger, many: b
         (_, Format::Text) => tree::render(&report, session.palette),
     };
     Ok((0, text))
+}
+
+/// One a line (a blank line when there is none, as 2014), or a JSON array.
+fn devices(session: &Session, id: Id, service: &Service, log: &Logger) -> String {
+    let all = service.resources.iter().filter_map(|r| Some(r.run()?.devices(&service.cx(&session.host, log, r, false))));
+    let mut found: Vec<String> = all.flatten().collect();
+    if matches!(id, Id::PrintDisklist | Id::JsonDisklist) {
+        found = found.iter().flat_map(|d| disks::below(d)).collect();
+    }
+    found.sort();
+    found.dedup();
+    match id {
+        Id::PrintDevlist | Id::PrintDisklist => format!("{}\n", found.join("\n")),
+        _ => format!("{}\n", json::python_line(&found.into())),
+    }
 }
 
 /// `--plan`: what would be done, in order, each with its reason.

@@ -1,10 +1,11 @@
 //! Facts of the host, read once per command and forgotten after a change: mounts, addresses, loops, names, volumes.
 
+use super::patience::within;
 use crate::cmd::{Cmd, Runner};
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a name may take to resolve.
@@ -132,14 +133,9 @@ impl Facts {
         if let Some(known) = self.names.lock().ok().and_then(|names| names.get(name).copied()) {
             return known;
         }
-        let (tell, told) = mpsc::channel();
         let asked = name.to_owned();
-        // the system's resolver has no timeout of its own that we could set: ask in a thread that may be left behind
-        std::thread::spawn(move || {
-            let first = (asked.as_str(), 0).to_socket_addrs().ok().and_then(|mut a| a.next()).map(|a| a.ip());
-            let _ = tell.send(first);
-        });
-        let answer = told.recv_timeout(RESOLVE_TIMEOUT).ok().flatten();
+        let ask = move || (asked.as_str(), 0).to_socket_addrs().ok().and_then(|mut a| a.next()).map(|a| a.ip());
+        let answer = within(RESOLVE_TIMEOUT, ask).flatten();
         if let Ok(mut names) = self.names.lock() {
             names.insert(name.into(), answer);
         }

@@ -1,9 +1,11 @@
 //! All that a driver may touch: runner, clock, node, paths, facts of the host read once, peers.
 
+pub mod disks;
 pub mod facts;
 pub mod holders;
 pub mod lock;
 pub mod paths;
+pub mod patience;
 pub mod peers;
 
 use crate::clock::Clock;

@@ -39,7 +39,7 @@ impl Paths {
             && root != Path::new("/")
             && root.join("etc").is_dir()
         {
-            return Self::classic(&root.to_path_buf(), program);
+            return Self::classic(root, program);
         }
         let var = PathBuf::from("/var/lib/opensvc");
         Self { root: None, etc: "/etc/opensvc".into(), tmp: var.join("tmp"), var, log: "/var/log/opensvc".into(), program }

@@ -5,6 +5,7 @@ use crate::cmd::{Cmd, End, Sink};
 use crate::config::keyword::{Keyword, Type::{Int, Text}};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
+use crate::host::patience::within;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
 use crate::status::Status;
@@ -106,14 +107,20 @@ impl App {
         cx.host.paths.tmp.join(format!("svc_{}_{}.log", cx.service, self.name()))
     }
 
+    /// Its mode, if it is there; `None` when the filesystem it is on hangs.
+    fn mode(path: &str) -> Option<Option<u32>> {
+        let path = path.to_owned();
+        within(CHECK_TIMEOUT, move || std::fs::metadata(path).ok().map(|m| m.permissions().mode()))
+    }
+
     /// Runs the check. `Err`: it could not be run, and why.
     fn checked(&self, cx: &Cx) -> std::result::Result<End, Probe> {
         let path = self.path(cx);
-        let Ok(meta) = std::fs::metadata(&path) else {
-            return Err(Probe::because(Status::Na, format!("script {path} does not exist")));
-        };
-        if meta.permissions().mode() & 0o111 == 0 {
-            return Err(Probe::because(Status::Na, format!("script {path} is not executable")));
+        match Self::mode(&path) {
+            None => return Err(Probe::because(Status::Warn, format!("script {path}: its filesystem does not answer"))),
+            Some(None) => return Err(Probe::because(Status::Na, format!("script {path} does not exist"))),
+            Some(Some(mode)) if mode & 0o111 == 0 => return Err(Probe::because(Status::Na, format!("script {path} is not executable"))),
+            Some(Some(_)) => {}
         }
         let cmd = Cmd::probe([path, "status".into()]).timeout(CHECK_TIMEOUT).user(self.run_as.clone()).env("OPENSVC_SVCNAME", cx.service);
         let out = cx.probe(&cmd);

@@ -274,6 +274,10 @@ impl Resource for Fs {
         self.mnt.clone()
     }
 
+    fn devices(&self, cx: &Cx) -> Vec<String> {
+        self.device(cx).filter(|d| d.starts_with("/dev/")).into_iter().collect()
+    }
+
     fn mount_point(&self) -> Option<&str> {
         Some(&self.mnt)
     }

@@ -82,6 +82,10 @@ impl Resource for Loop {
         }
     }
 
+    fn devices(&self, cx: &Cx) -> Vec<String> {
+        Self::devices(self, cx)
+    }
+
     fn has_standby(&self) -> bool {
         false
     }

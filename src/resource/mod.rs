@@ -74,6 +74,11 @@ pub trait Resource: Send + Sync {
         Vec::new()
     }
 
+    /// Block devices it uses.
+    fn devices(&self, _cx: &Cx) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The mount point, for an fs.
     fn mount_point(&self) -> Option<&str> {
         None

@@ -1,11 +1,13 @@
 //! vg: an LVM volume group. Seen by this version; activated by a later one.
 
 use super::{Done, Driver, Dropped, Resource, not_yet};
+use crate::cmd::Cmd;
 use crate::config::keyword::{Keyword, Type::{Bool, Text, Words}};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
+use std::time::Duration;
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -41,6 +43,11 @@ impl Resource for Vg {
     fn status(&self, cx: &Cx) -> Probe {
         let group = cx.host.facts.volume_group(cx.host.runner.as_ref(), &self.name);
         Probe::up_if(group.is_some_and(|g| g.volumes == 0 || g.active > 0))
+    }
+
+    fn devices(&self, cx: &Cx) -> Vec<String> {
+        let cmd = Cmd::probe(["vgs", "--noheadings", "-o", "pv_name", &self.name]).timeout(Duration::from_secs(20));
+        cx.probe(&cmd).text().split_whitespace().map(str::to_owned).collect()
     }
 
     fn start(&self, _cx: &Cx) -> Result<Done> {

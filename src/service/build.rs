@@ -143,10 +143,10 @@ fn check_flex(config: &ServiceConfig, autostart: usize) -> Result<(), Refusal> {
 
 /// The order in which 2014 went through the types of a kind: the order of error lines.
 fn type_order(kind: &str, ty: &str) -> usize {
-    let position = |list: &mut dyn Iterator<Item = &'static str>| list.position(|t| t == ty).unwrap_or(usize::MAX);
+    let position = |found: Option<usize>| found.unwrap_or(usize::MAX);
     match kind {
-        "container" => position(&mut unsupported::KNOWN.iter().filter(|k| k.kind == kind).map(|k| k.name)),
-        "sync" => position(&mut ["", "rsync", "dds", "zfs", "btrfs", "docker"].into_iter()),
+        "container" => position(unsupported::KNOWN.iter().filter(|k| k.kind == kind).position(|k| k.name == ty)),
+        "sync" => position(["", "rsync", "dds", "zfs", "btrfs", "docker"].iter().position(|t| *t == ty)),
         _ => 0,
     }
 }
