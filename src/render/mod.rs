@@ -1,6 +1,7 @@
 //! From data to text: trees, tables, JSON, colours.
 
 pub mod color;
+pub mod diagnostics;
 pub mod json;
 pub mod svcmon;
 pub mod tree;
