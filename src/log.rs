@@ -121,6 +121,11 @@ impl Logger {
         Self { name: format!("{}.{}", self.name, rid.to_uppercase()), ..self.clone() }
     }
 
+    /// Where its events go.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        self.sink.clone()
+    }
+
     /// The same name on another sink.
     pub fn with_sink(&self, sink: Arc<dyn Sink>) -> Self {
         Self { sink, ..self.clone() }

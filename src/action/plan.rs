@@ -187,3 +187,7 @@ fn step(res: &Res, host: &Host, pass: &Pass, report: Option<&ServiceReport>) -> 
     let verb = if skip { Verb::Skip } else { pass.verb };
     Step { rid: res.rid.clone(), verb, label: res.label(host), why, optional: res.optional }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

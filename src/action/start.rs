@@ -74,6 +74,9 @@ fn stop(run: &Run, selection: &Selection) -> Result<()> {
 
 /// Says what stopped the action; the caller has nothing to add.
 fn stopped(run: &Run, name: &str, error: Error) -> Error {
+    if crate::cmd::system::interrupted() {
+        run.log.error("interrupted by signal");
+    }
     match error {
         Error::Reported => run.log.error(format!("'{name}' action stopped on execution error")),
         other => run.log.error(format!("'{name}' action stopped on execution error: {other}")),

@@ -48,7 +48,15 @@ impl Sink for LastError {
 fn one(name: &str, console: Arc<dyn Sink>, work: &Work) -> (Outcome, String) {
     let last = Arc::new(LastError::default());
     let began = Instant::now();
-    let (code, text) = work(name, Arc::new(Tee(vec![console, last.clone()])));
+    let sink = Arc::new(Tee(vec![console, last.clone()]));
+    // a defect that one service brings out must not take the others down
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(name, sink)));
+    let (code, text) = done.unwrap_or_else(|_| {
+        if let Ok(mut last) = last.0.lock() {
+            *last = "internal error, a defect of svcmgr: please report it".into();
+        }
+        (1, String::new())
+    });
     let reason = last.0.lock().map(|r| r.clone()).unwrap_or_default();
     (Outcome { service: name.into(), code, took: began.elapsed(), reason }, text)
 }
@@ -138,6 +146,15 @@ mod tests {
         });
         assert_eq!(seen.into_inner().unwrap().concat(), names(40).iter().map(|n| format!("{n}\n")).collect::<String>());
         assert_eq!(outcomes.iter().filter(|o| o.code == 1).map(|o| o.service.as_str()).collect::<Vec<_>>(), ["s07"]);
+    }
+
+    #[test]
+    fn a_panic_is_one_service_s_failure() {
+        let console: Arc<dyn Sink> = Arc::new(Memory::default());
+        let outcomes = in_turn(&names(3), &console, &|name, _| if name == "s01" { panic!("boom") } else { (0, String::new()) }, &|_| {});
+        let codes: Vec<_> = outcomes.iter().map(|o| o.code).collect();
+        assert_eq!(codes, [0, 1, 0]);
+        assert!(outcomes[1].reason.contains("please report"));
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn session(args: Args, name: String) -> Result<Session> {
         runner,
         clock,
         node: node.to_string_lossy().to_lowercase(),
-        peers: Peers::new(conf.get("node", "ssh").unwrap_or_default().split_whitespace().map(str::to_owned).collect()),
+        peers: Peers::new(&conf),
         facts: Facts::default(),
         paths,
         conf,

@@ -22,16 +22,30 @@ const DRAIN: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(200);
 
 static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
+static ANSWERED: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on SIGINT, SIGTERM and SIGHUP do not end the process: they are interrupts.
+pub fn on_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+        std::thread::spawn(move || signals.forever().for_each(|_| interrupt_all()));
+    }
+}
 
 /// Ends every command that is running now, in all threads, with its process group. Commands run later
-/// are not concerned: what has to be undone can be. Safe in a signal handler.
+/// are not concerned: what has to be undone can be.
 pub fn interrupt_all() {
     INTERRUPTS.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Somebody asked to stop: no new work should be begun.
 pub fn interrupted() -> bool {
-    INTERRUPTS.load(Ordering::SeqCst) > 0
+    INTERRUPTS.load(Ordering::SeqCst) > ANSWERED.load(Ordering::SeqCst)
+}
+
+/// The interrupts so far have been seen: what follows (a rollback) is work that has to be done.
+pub fn clear_interrupt() {
+    ANSWERED.store(INTERRUPTS.load(Ordering::SeqCst), Ordering::SeqCst);
 }
 
 /// The 2014 words for a program that is not there.

@@ -217,4 +217,10 @@ fn an_interrupt_ends_what_runs_now_and_not_what_comes() {
     assert_eq!(ends(&thread.join().unwrap()), [End::Signaled(15), End::Signaled(15)]);
     assert!(interrupted());
     assert!(run(&sh("exit 0")).ok());
+    clear_interrupt();
+    assert!(!interrupted());
+    // and a signal is one
+    on_signals();
+    kill(Pid::this(), Signal::SIGTERM).unwrap();
+    assert!(until(interrupted));
 }

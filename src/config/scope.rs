@@ -2,6 +2,7 @@
 
 use super::env::{Entry, EnvFile};
 use super::value;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Who a node is to a service: decides which `key@scope` applies.
@@ -61,12 +62,17 @@ pub struct ServiceConfig {
     pub env: Arc<EnvFile>,
     /// Who looks.
     pub scope: Scope,
+    /// Keys the file spells with a scope somewhere: most keys it does not, and they need one look-up only.
+    scoped: Arc<HashSet<String>>,
 }
 
 impl ServiceConfig {
     /// Reads nodes and drpnodes, then resolves everything else as `node` (lower case) sees it.
     pub fn new(env: Arc<EnvFile>, node: &str) -> Self {
-        let mut this = Self { env, scope: Scope { node: node.into(), ..Scope::default() } };
+        let keys = env.sections().chain([env.defaults()]).flat_map(|s| &s.entries);
+        let scoped: HashSet<String> = keys.filter_map(|e| e.key.split_once('@')).map(|(bare, _)| bare.to_owned()).collect();
+        let scope = Scope { node: node.into(), ..Scope::default() };
+        let mut this = Self { env, scope, scoped: Arc::new(scoped) };
         // nodes and drpnodes define the scopes, so only their host-scoped and plain spellings count
         this.scope.nodes = this.names("nodes");
         let mut drpnodes = this.names("drpnodes");
@@ -103,6 +109,9 @@ impl ServiceConfig {
     /// The entry that counts for `key` in `section` on this node. Each spelling is looked up in the
     /// section, then in DEFAULT, before the next one: a scoped key in DEFAULT beats a plain key in the section.
     pub fn entry(&self, section: &str, key: &str) -> Option<&Entry> {
+        if !self.scoped.contains(key) {
+            return self.env.lookup(section, key);
+        }
         self.scope.spellings(key).find_map(|spelling| self.env.lookup(section, &spelling))
     }
 

@@ -109,3 +109,19 @@ impl Cx<'_> {
         self.host.runner.run(cmd)
     }
 }
+
+#[cfg(test)]
+impl Host {
+    /// A machine called `node` on which nothing runs and time stands still.
+    pub fn fake(node: &str, root: &std::path::Path) -> Self {
+        Self {
+            runner: Arc::new(crate::cmd::replay::Replay::default()),
+            clock: Arc::new(crate::clock::FixedClock::at("2014-06-06 18:00:00")),
+            node: node.into(),
+            paths: Paths::classic(root, root.join("bin/svcmgr")),
+            conf: NodeConf::default(),
+            facts: Facts::default(),
+            peers: Peers::plain(Vec::new()),
+        }
+    }
+}

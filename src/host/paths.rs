@@ -32,14 +32,10 @@ impl Paths {
         if let Some(root) = opensvc_root.filter(|r| !r.is_empty()) {
             return Self::classic(Path::new(root), program);
         }
-        if let Some(bin) = program.parent().filter(|b| b.ends_with("bin"))
-            && let Some(root) = bin.parent()
-            && root != Path::new("/usr")
-            && root != Path::new("/usr/local")
-            && root != Path::new("/")
-            && root.join("etc").is_dir()
-        {
-            return Self::classic(root, program);
+        let bin = program.parent().filter(|b| b.ends_with("bin"));
+        let counts = |root: &Path| ![Path::new("/"), Path::new("/usr"), Path::new("/usr/local")].contains(&root) && root.join("etc").is_dir();
+        if let Some(root) = bin.and_then(Path::parent).filter(|r| counts(r)).map(Path::to_path_buf) {
+            return Self::classic(&root, program);
         }
         let var = PathBuf::from("/var/lib/opensvc");
         Self { root: None, etc: "/etc/opensvc".into(), tmp: var.join("tmp"), var, log: "/var/log/opensvc".into(), program }

@@ -2,6 +2,8 @@
 
 use crate::cmd::system::{Control, SystemRunner};
 use crate::cmd::{Cmd, End, Output, Remote};
+use crate::config::nodeconf::NodeConf;
+use crate::host::paths::Paths;
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
@@ -19,12 +21,23 @@ pub const SSH: [&str; 14] = [
 /// How long a peer may take to let us in.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Options that every connection has, as `svcmgr recv` on the peer counts on the keepalives.
+const ALWAYS: [(&str, &str); 3] = [("BatchMode=", "yes"), ("ServerAliveInterval=", "15"), ("ServerAliveCountMax=", "3")];
+
 /// Reaches peers. Each answer, also a refusal, holds for the whole command.
 pub struct Peers {
     ssh: Vec<String>,
     /// Keep a connection open and share it; off in tests that play transcripts.
     share: bool,
+    conf: NodeConf,
+    reached: Reached,
+}
+
+/// The peers asked for so far.
+#[derive(Default)]
+struct Reached {
     known: Mutex<HashMap<String, Slot>>,
+    /// Of the sockets.
     folder: OnceLock<Option<PathBuf>>,
 }
 
@@ -38,14 +51,34 @@ struct Line {
 }
 
 impl Peers {
-    /// `ssh` is the program and its options; empty: [`SSH`].
-    pub fn new(ssh: Vec<String>) -> Self {
-        Self::with(ssh, true)
+    /// `[node] ssh` of node.conf is the program and its options ([`SSH`] when it is not set; batch mode
+    /// and keepalives are added when it lacks them), `[node] ruser` who one is on the peers.
+    pub fn new(conf: &NodeConf) -> Self {
+        let words = conf.get("node", "ssh").unwrap_or_default();
+        Self { conf: conf.clone(), ..Self::with(words.split_whitespace().map(str::to_owned).collect(), true) }
     }
 
-    fn with(ssh: Vec<String>, share: bool) -> Self {
-        let ssh = if ssh.is_empty() { SSH.map(Into::into).to_vec() } else { ssh };
-        Self { ssh, share, known: Mutex::default(), folder: OnceLock::new() }
+    fn with(mut ssh: Vec<String>, share: bool) -> Self {
+        if ssh.is_empty() {
+            ssh = SSH.map(Into::into).to_vec();
+        }
+        for (option, value) in ALWAYS {
+            if !ssh.iter().any(|w| w.contains(option)) {
+                ssh.extend(["-o".into(), format!("{option}{value}")]);
+            }
+        }
+        Self { conf: NodeConf::default(), ssh, share, reached: Reached::default() }
+    }
+
+    /// `USER@NODE`.
+    pub fn login(&self, node: &str) -> String {
+        format!("{}@{node}", self.conf.ruser(node))
+    }
+
+    /// The words that run svcmgr as root on `node`, which has the same layout of files.
+    pub fn svcmgr(&self, paths: &Paths, node: &str) -> Vec<String> {
+        let sudo = (self.conf.ruser(node) != "root").then(|| "sudo".to_owned());
+        sudo.into_iter().chain(paths.remote_svcmgr()).collect()
     }
 
     /// Without shared connections: each command is an ssh of its own, and nothing is run to find out
@@ -54,15 +87,18 @@ impl Peers {
         Self::with(ssh, false)
     }
 
-    /// How to run commands on `host` (a node name, or `user@node`). Takes at most 10 seconds the first
-    /// time; threads that ask for the same peer wait for the one answer, other peers are not held up.
-    pub fn connect(&self, host: &str) -> Result<Remote, String> {
+    /// How to run commands on `node`. Takes at most 10 seconds the first time; threads that ask for the
+    /// same peer wait for the one answer, other peers are not held up.
+    pub fn connect(&self, node: &str) -> Result<Remote, String> {
         let slot = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.reached.known.lock().unwrap_or_else(PoisonError::into_inner);
             let index = known.len();
-            (known.entry(host.to_owned()).or_default().clone(), index)
+            (known.entry(node.to_owned()).or_default().clone(), index)
         };
-        let line = slot.0.get_or_init(|| self.reach(host, slot.1));
+        let line = slot.0.get_or_init(|| match self.conf.ruser(node).as_str() {
+            "root" => self.reach(node, slot.1), // who we are
+            user => self.reach(&format!("{user}@{node}"), slot.1),
+        });
         line.as_ref().map(|l| l.remote.clone()).map_err(Clone::clone)
     }
 
@@ -71,7 +107,7 @@ impl Peers {
         if !self.share {
             return Ok(plain);
         }
-        let Some(folder) = self.folder.get_or_init(socket_folder) else { return Ok(plain) };
+        let Some(folder) = self.reached.folder.get_or_init(socket_folder) else { return Ok(plain) };
         let socket = folder.join(index.to_string());
         let master = Master::start(&self.ssh, host, &socket);
         match master.settle(&socket)? {
@@ -86,7 +122,7 @@ impl Peers {
     }
 }
 
-impl Drop for Peers {
+impl Drop for Reached {
     fn drop(&mut self) {
         // the masters first: they remove their sockets
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -193,16 +229,17 @@ mod tests {
     fn a_stand_in_without_sockets_is_used_plainly() {
         let dir = tempfile::tempdir().unwrap();
         let ssh = fake(dir.path(), "exit 0");
-        let peers = Peers::new(ssh.clone());
-        assert_eq!(peers.connect("deb2"), Ok(Remote { host: "deb2".into(), ssh: ssh.clone() }));
-        assert_eq!(peers.connect("deb2").unwrap().ssh, ssh);
+        let peers = Peers::with(ssh.clone(), true);
+        assert_eq!(peers.connect("deb2"), Ok(Remote { host: "deb2".into(), ssh: peers.ssh.clone() }));
+        assert_eq!(peers.connect("deb2").unwrap().ssh[..2], ssh);
+        assert_eq!(peers.ssh[2..4], ["-o", "BatchMode=yes"], "what a setting lacks is added");
         assert_eq!(calls(dir.path()), 1, "asked once");
     }
 
     #[test]
     fn an_unreachable_peer_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
-        let peers = Peers::new(fake(dir.path(), "echo 'no route to host' >&2; exit 255"));
+        let peers = Peers::with(fake(dir.path(), "echo 'no route to host' >&2; exit 255"), true);
         let answers: Vec<_> = std::thread::scope(|s| {
             let threads: Vec<_> = (0..4).map(|_| s.spawn(|| peers.connect("deb2"))).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
@@ -217,7 +254,7 @@ mod tests {
         // makes the socket that -S names, as a real master does, and stays
         let body = "while [ $# -gt 0 ]; do [ \"$1\" = -S ] && sock=$2; shift; done\n\
                     exec python3 -c 'import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); time.sleep(60)' $sock";
-        let peers = Peers::new(fake(dir.path(), body));
+        let peers = Peers::with(fake(dir.path(), body), true);
         let remote = peers.connect("deb2").unwrap();
         let socket = PathBuf::from(remote.ssh.last().unwrap());
         assert!(socket.exists() && socket.as_os_str().len() < 90);

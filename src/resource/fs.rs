@@ -167,10 +167,9 @@ impl Fs {
         }
     }
 
-    fn mount_argv(&self, cx: &Cx, dev: &str) -> Vec<String> {
-        // an image file that already has a loop device is mounted from that one
-        let attached = (!dev.starts_with("/dev/")).then(|| cx.host.facts.loop_of(dev)).flatten();
-        let options: Vec<&str> = self.options.split(',').filter(|o| !o.is_empty() && (attached.is_none() || *o != "loop")).collect();
+    fn mount_argv(&self, dev: &str) -> Vec<String> {
+        let is_device = dev.starts_with("/dev/");
+        let options: Vec<&str> = self.options.split(',').filter(|o| !o.is_empty() && !(is_device && *o == "loop")).collect();
         let mut argv = vec!["mount".to_owned()];
         if !self.fstype.is_empty() {
             argv.extend(["-t".to_owned(), self.fstype.clone()]);
@@ -178,7 +177,7 @@ impl Fs {
         if !options.is_empty() {
             argv.extend(["-o".to_owned(), options.join(",")]);
         }
-        argv.extend([attached.unwrap_or_else(|| dev.to_owned()), self.mnt.clone()]);
+        argv.extend([dev.to_owned(), self.mnt.clone()]);
         argv
     }
 
@@ -247,11 +246,13 @@ impl Resource for Fs {
             return Ok(Done::Already);
         }
         let dev = self.prepare(cx)?;
+        // an image file that already has a loop device is checked and mounted through that one
+        let dev = cx.host.facts.loop_of(&dev).unwrap_or(dev);
         if self.fstype == "btrfs" {
             cx.run_quiet(&Cmd::change(["btrfs", "device", "scan"]));
         }
         self.check(cx, &dev)?;
-        cx.must(&Cmd::change(self.mount_argv(cx, &dev)).timeout(MOUNT_TIMEOUT))?;
+        cx.must(&Cmd::change(self.mount_argv(&dev)).timeout(MOUNT_TIMEOUT))?;
         Ok(Done::Changed)
     }
 

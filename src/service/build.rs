@@ -217,9 +217,24 @@ fn section_driver(kind: &str, params: &Params) -> (&'static str, Result<Body, Dr
 fn add(service: &mut Service, rid: &str, rtype: &str, body: Result<Body, Dropped>) {
     let made = body.and_then(|body| common(service, rid, rtype, body).map_err(Dropped::Error));
     match made {
-        Ok(res) => service.resources.push(res),
+        Ok(res) => {
+            if let Some(schedule) = res.sync().map(sync::SyncDriver::schedule) {
+                tell_once(&mut service.faults, &schedule.faults);
+                tell_once(&mut service.warnings, &schedule.warnings);
+            }
+            service.resources.push(res);
+        }
         Err(Dropped::Error(line)) => service.faults.push(line),
         Err(Dropped::Silent) => {}
+    }
+}
+
+/// Adds lines that are not there yet: several syncs inherit one value of DEFAULT.
+fn tell_once(lines: &mut Vec<String>, more: &[String]) {
+    for line in more {
+        if !lines.contains(line) {
+            lines.push(line.clone());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Things that copy: the contract of a replication driver, and one file for each.
 
 pub mod btrfs;
+mod common;
 pub mod dds;
 pub mod docker;
 pub mod rsync;
@@ -8,14 +9,16 @@ pub mod schedule;
 pub mod zfs;
 
 use crate::config::keyword::Keyword;
-use crate::config::scope::Params;
+use crate::config::scope::{Params, Scope};
 use crate::error::Result;
 use crate::host::Cx;
 use crate::report::Probe;
 use crate::resource::Dropped;
-use crate::state::gate;
+use crate::state::{gate, stamp};
 use crate::status::Status;
+use chrono::{DateTime, Local};
 use schedule::Schedule;
+use std::sync::Arc;
 
 /// The two classes of targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,15 @@ pub enum Class {
 }
 
 impl Class {
+    /// The other nodes of this class.
+    pub fn peers(self, scope: &Scope) -> Vec<String> {
+        let nodes = match self {
+            Self::Nodes => &scope.nodes,
+            Self::Drpnodes => &scope.drpnodes,
+        };
+        nodes.iter().filter(|n| **n != scope.node).cloned().collect()
+    }
+
     /// As in `target` and in messages.
     pub fn word(self) -> &'static str {
         match self {
@@ -65,10 +77,42 @@ pub enum Mode {
     Full,
 }
 
+/// How far a transfer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The node that receives.
+    pub peer: String,
+    /// What is sent: the resource.
+    pub rid: String,
+    /// `12.3MB 45% 10.2MB/s 0:00:12`, as the tool words it.
+    pub words: String,
+}
+
+/// Told of progress, from any thread.
+pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// One transfer to do.
+#[derive(Clone)]
+pub struct Job {
+    /// A peer that has said yes.
+    pub peer: String,
+    /// As what it receives.
+    pub class: Class,
+    /// What has changed, or everything.
+    pub mode: Mode,
+    /// Somebody watches.
+    pub progress: Option<OnProgress>,
+}
+
 /// A replication of this service, seen from this node.
 pub trait SyncDriver: Send + Sync {
     /// What the row says.
     fn label(&self) -> String;
+
+    /// From what to where, for `… sync not applicable to nodes`.
+    fn route(&self) -> String {
+        self.label()
+    }
 
     /// Its target classes, in file order.
     fn targets(&self) -> &[Class];
@@ -76,19 +120,47 @@ pub trait SyncDriver: Send + Sync {
     /// When it may run by itself.
     fn schedule(&self) -> &Schedule;
 
+    /// When it last succeeded towards `peer`.
+    fn last(&self, cx: &Cx, peer: &str) -> Option<DateTime<Local>> {
+        stamp::read(&stamp::of_node(&cx.host.paths.var, peer, cx.service, cx.rid))
+    }
+
     /// Its state, from what is on this node alone.
     fn status(&self, cx: &Cx, view: &View) -> Probe;
 
-    /// Carries the service's own files (`sync#i0`, `#i1`): not asked of update and full, sent though…
+    /// Carries files of the service or the system, not its data: goes with sync nodes, drp and all only.
     fn internal(&self) -> bool {
+        false
+    }
+
+    /// Is sent whatever the state of the service.
+    fn in_any_state(&self) -> bool {
         false
     }
 
     /// What the peer is asked before a transfer.
     fn question(&self, cx: &Cx, peer: &str) -> gate::Detail;
 
-    /// Copies to one peer that has said yes. When it returns Ok the peer has the data of `frozen_at`.
-    fn send(&self, cx: &Cx, peer: &str, class: Class, mode: Mode) -> Result<Sent>;
+    /// What it would send is there. Asked once, before any peer is.
+    fn ready(&self, _cx: &Cx) -> Result<()> {
+        Ok(())
+    }
+
+    /// Sends a picture of one instant, which [`SyncDriver::freeze`] makes.
+    fn has_snapshot(&self) -> bool {
+        false
+    }
+
+    /// Freezes what is to be sent, before the first transfer of the command. After an error nothing is left behind.
+    fn freeze(&self, _cx: &Cx) -> Result<()> {
+        Ok(())
+    }
+
+    /// Undoes [`SyncDriver::freeze`]; called on every path, also when nothing was frozen.
+    fn release(&self, _cx: &Cx) {}
+
+    /// Copies to one peer. When it returns Ok the peer has the data of the start of the action, or of `freeze`.
+    fn send(&self, cx: &Cx, job: &Job) -> Result<Sent>;
 }
 
 /// A row of the driver table.

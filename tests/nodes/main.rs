@@ -14,4 +14,17 @@
 #[path = "../bed/nodes.rs"]
 mod bed;
 
+mod bulk;
+mod clean;
+mod failover;
+mod faults;
 mod smoke;
+mod story;
+
+/// Compares a text with `/snapshots/nodes__NAME.snap`.
+fn snapshot(name: &str, text: &str) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots");
+    insta::with_settings!({snapshot_path => folder, prepend_module_to_snapshot => false, omit_expression => true}, {
+        insta::assert_snapshot!(format!("nodes__{name}"), text);
+    });
+}

@@ -1,0 +1,224 @@
+//! The transfers: snapshots and triggers around them, peers side by side, stamps, history, postsync.
+
+use super::{Task, Work, ask};
+use crate::action::Id;
+use crate::cmd::{Cmd, system};
+use crate::error::{Error, Result};
+use crate::log::Level;
+use crate::service::Res;
+use crate::state::history::{self, Entry};
+use crate::state::stamp;
+use crate::sync::{Job, Sent, rsync};
+use std::time::{Duration, Instant};
+
+/// How long a trigger may take.
+const TRIGGER: Duration = Duration::from_secs(3600);
+
+/// Sends every task; peers at the same time, each peer's tasks one after the other.
+pub(super) fn all(work: &Work, tasks: Vec<Task>) {
+    let mut resources: Vec<&Res> = Vec::new();
+    for task in &tasks {
+        if !resources.iter().any(|r| r.rid == task.res.rid) {
+            resources.push(task.res);
+        }
+    }
+    let ready: Vec<&Res> = resources.iter().copied().filter(|res| before(work, res)).collect();
+    let frozen = freeze(work, &ready);
+    let tasks = tasks.into_iter().filter(|t| frozen.iter().any(|r| r.rid == t.res.rid)).collect();
+    std::thread::scope(|scope| {
+        for (peer, tasks) in ask::by_peer(tasks) {
+            scope.spawn(move || {
+                for task in &tasks {
+                    if system::interrupted() {
+                        return;
+                    }
+                    one(work, task);
+                }
+                push_stamps(work, &peer);
+            });
+        }
+    });
+    for res in resources {
+        let log = work.logger(res);
+        if let Some(driver) = res.sync() {
+            driver.release(&work.service.cx(work.host, &log, res, false));
+        }
+        after(work, res);
+    }
+}
+
+/// Takes the snapshots of all resources between the two triggers; those that can be sent.
+fn freeze<'a>(work: &Work, resources: &[&'a Res]) -> Vec<&'a Res> {
+    if !resources.iter().filter_map(|r| r.sync()).any(|s| s.has_snapshot()) {
+        return resources.to_vec();
+    }
+    if let Err(e) = snap_trigger(work, "presnap_trigger") {
+        resources.iter().for_each(|r| work.fail_with(r, &e));
+        return Vec::new();
+    }
+    let frozen = resources.iter().copied().filter(|res| {
+        let log = work.logger(res);
+        let made = res.sync().map_or(Ok(()), |s| s.freeze(&work.service.cx(work.host, &log, res, false)));
+        made.inspect_err(|e| work.fail_with(res, e)).is_ok()
+    });
+    let frozen: Vec<&Res> = frozen.collect();
+    // it thaws what presnap_trigger has stopped: run whatever became of the snapshots
+    if let Err(e) = snap_trigger(work, "postsnap_trigger") {
+        resources.iter().for_each(|r| work.fail_with(r, &e));
+        return Vec::new();
+    }
+    frozen
+}
+
+fn snap_trigger(work: &Work, key: &str) -> Result<()> {
+    let words: Vec<String> = work.service.config.plain("DEFAULT", key).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    let mut cmd = Cmd::change(words).timeout(TRIGGER);
+    cmd.env = work.service.environment(work.host);
+    work.log.info(cmd.line());
+    let out = work.host.runner.run(&cmd);
+    out.failure().map_or(Ok(()), |failed| Err(Error::text(format!("{key} failed: {}", failed.why()))))
+}
+
+/// The triggers before a sync; false: a blocking one forbids it.
+fn before(work: &Work, res: &Res) -> bool {
+    triggers(work, res, "pre").inspect_err(|e| work.fail_with(res, e)).is_ok()
+}
+
+fn after(work: &Work, res: &Res) {
+    if let Err(e) = triggers(work, res, "post") {
+        work.fail_with(res, &e);
+    }
+}
+
+fn triggers(work: &Work, res: &Res, when: &str) -> Result<()> {
+    let names: &[&str] = match work.id {
+        Id::SyncAll => &["syncnodes", "syncdrp"],
+        Id::SyncNodes => &["syncnodes"],
+        Id::SyncDrp => &["syncdrp"],
+        Id::SyncUpdate => &["syncupdate"],
+        _ => &[],
+    };
+    let keywords = names.iter().map(|n| (format!("{when}_{n}"), false)).chain([(format!("blocking_{when}_sync"), true)]);
+    for (keyword, blocking) in keywords {
+        let Some(argv) = res.triggers.get(keyword.as_str()) else { continue };
+        let mut cmd = Cmd::change(argv.clone()).timeout(TRIGGER);
+        cmd.env = work.service.environment(work.host);
+        let log = work.logger(res);
+        let out = work.service.cx(work.host, &log, res, false).run_at(&cmd, Level::Info, Level::Error);
+        if let Some(failed) = out.failure().filter(|_| blocking) {
+            return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why())));
+        }
+    }
+    Ok(())
+}
+
+/// One transfer, with all that is said and kept of it. True: the peer has the data.
+pub(super) fn one(work: &Work, task: &Task) -> bool {
+    let log = work.logger(task.res);
+    let cx = work.service.cx(work.host, &log, task.res, work.options.force);
+    let job = Job { peer: task.peer.clone(), class: task.class, mode: work.mode(), progress: work.live.listener() };
+    let begun = Instant::now();
+    let done = task.driver.send(&cx, &job);
+    work.live.done(&task.peer);
+    match done.and_then(|sent| stamped(work, task).map(|()| sent)) {
+        Ok(Sent { bytes, summary }) => {
+            let level = if task.driver.internal() { Level::Debug } else { Level::Info };
+            log.log(level, format!("{}: {summary} in {}", task.peer, spoken(begun.elapsed())));
+            if let Ok(mut sent) = work.sent.lock() {
+                sent.entry(task.peer.clone()).or_default().push(task.res.rid.clone());
+            }
+            remember(work, task, Entry { bytes, result: "ok".into(), ..Entry::default() });
+            true
+        }
+        Err(e) => {
+            work.fail_with(task.res, &Error::text(format!("{}: {e}", task.peer)));
+            remember(work, task, Entry { result: "failed".into(), why: Some(e.to_string()), ..Entry::default() });
+            false
+        }
+    }
+}
+
+/// `3 s`, `0.4 s`, `12 min 5 s`.
+fn spoken(took: Duration) -> String {
+    match took.as_secs() {
+        0..10 => format!("{:.1} s", took.as_secs_f64()),
+        s @ 10..120 => format!("{s} s"),
+        s => format!("{} min {} s", s / 60, s % 60),
+    }
+}
+
+/// Writes the stamps of a success on this node.
+fn stamped(work: &Work, task: &Task) -> Result<()> {
+    let (var, name, rid) = (&work.host.paths.var, &work.service.name, &task.res.rid);
+    for path in [stamp::of_node(var, &task.peer, name, rid), stamp::of_node(var, &work.host.node, name, rid), stamp::last(var, name, rid)] {
+        stamp::write(&path, work.started)?;
+    }
+    Ok(())
+}
+
+/// A line of history.
+pub(super) fn remember(work: &Work, task: &Task, entry: Entry) {
+    if work.options.dry_run {
+        return;
+    }
+    let started = stamp::format(work.started);
+    let entry = Entry {
+        action: work.name.clone(),
+        rid: task.res.rid.clone(),
+        peer: task.peer.clone(),
+        frozen_at: if entry.result == "ok" { started.clone() } else { String::new() },
+        started,
+        ended: stamp::format(work.host.clock.now()),
+        ..entry
+    };
+    if let Err(e) = history::append(&work.host.paths.var, &work.service.name, &entry) {
+        work.say(task.res, Level::Warning, e.to_string());
+    }
+}
+
+/// Gives a peer the stamps of what it received: its own status is made of them. Not a failure of the sync,
+/// the data are there.
+fn push_stamps(work: &Work, peer: &str) {
+    let rids = work.sent.lock().ok().and_then(|sent| sent.get(peer).cloned()).unwrap_or_default();
+    let (var, name) = (&work.host.paths.var, &work.service.name);
+    let Some(res) = rids.first().and_then(|rid| work.service.find(rid)) else { return };
+    let files: Vec<String> = rids
+        .iter()
+        .flat_map(|rid| [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &work.host.node, name, rid)])
+        .map(|p| p.display().to_string())
+        .collect();
+    let log = work.logger(res);
+    // under the name of sync#i0: stamps are the service's own files, whatever the peer thinks of the data
+    if let Err(e) = rsync::push(&work.service.cx(work.host, &log, res, false), peer, "sync#i0", &files) {
+        work.log.warning(format!("the stamps of {} did not reach {peer}, whose status will not know of them: {e}", rids.join(", ")));
+    }
+}
+
+/// Tells the peers that have received something that the sync is over.
+pub(super) fn postsync(work: &Work) {
+    let peers: Vec<String> = work.sent.lock().map(|sent| sent.keys().cloned().collect()).unwrap_or_default();
+    let name = &work.service.name;
+    let mut options: Vec<&str> = Vec::new();
+    options.extend(work.options.cluster.then_some("--cluster"));
+    options.extend(work.options.cron.then_some("--cron"));
+    options.extend(["--waitlock", "3600", "postsync"]);
+    std::thread::scope(|scope| {
+        for peer in &peers {
+            let options = &options;
+            work.log.info(format!("exec '{} {}' on node {peer}", work.host.paths.etc.join(name).display(), options.join(" ")));
+            scope.spawn(move || {
+                let Ok(remote) = work.host.peers.connect(peer) else { return };
+                let mut argv = work.host.peers.svcmgr(&work.host.paths, peer);
+                argv.extend(["-s".to_owned(), name.clone()]);
+                argv.extend(options.iter().map(|o| (*o).to_owned()));
+                let out = work.host.runner.run(&Cmd::change(argv).on(&remote));
+                if let Some(failed) = out.failure() {
+                    work.log.debug(format!("postsync on {peer}: {}", failed.why()));
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,143 @@
+//! What is to be sent, before anybody is asked: selection, site, schedule, state of the service (core.md §9.1).
+
+use super::{Task, Work};
+use crate::action::Id;
+use crate::action::select::Selection;
+use crate::log::Level;
+use crate::service::{Res, status};
+use crate::status::Status;
+use crate::sync::schedule::Decision;
+use crate::sync::{Class, SyncDriver};
+
+/// The enabled syncs of the action, last rid first, as 2014.
+pub(super) fn candidates<'a>(work: &Work<'a>, selection: &Selection) -> impl Iterator<Item = &'a Res> {
+    let with_internal = matches!(work.id, Id::SyncNodes | Id::SyncDrp | Id::SyncAll);
+    let wanted = |r: &&Res| !r.disable && !r.no_action() && selection.has(&r.rid);
+    let mut all: Vec<&Res> = work.service.resources.iter().filter(wanted).collect();
+    all.retain(|r| r.sync().is_some_and(|s| with_internal || !s.internal()));
+    all.sort_by(|a, b| b.rid.cmp(&a.rid));
+    all.into_iter()
+}
+
+/// What this node may and should send now.
+pub(super) fn tasks<'a>(work: &Work<'a>, selection: &Selection) -> Vec<Task<'a>> {
+    let scope = &work.service.config.scope;
+    let all: Vec<&Res> = candidates(work, selection).collect();
+    if scope.is_drp() {
+        if let Some(first) = all.first() {
+            work.chat(first, format!("won't sync from a node of the recovery site: {} sends", scope.nodes.join(", ")));
+        }
+        return Vec::new();
+    }
+    let mut tasks = Vec::new();
+    for res in &all {
+        let Some(driver) = res.sync() else { continue };
+        if work.service.is_flex() && scope.flex_primary != scope.node {
+            work.chat(res, "won't sync this resource from a flex non-primary node");
+            continue;
+        }
+        tasks.extend(due(work, res, driver));
+    }
+    if tasks.is_empty() {
+        return tasks;
+    }
+    not_applicable(work, &all);
+    state_allows(work, &mut tasks);
+    guard_prd(work, &mut tasks);
+    ready(work, &mut tasks);
+    tasks
+}
+
+/// The targets of one sync that its schedule lets be sent to.
+fn due<'a>(work: &Work<'a>, res: &'a Res, driver: &'a dyn SyncDriver) -> Vec<Task<'a>> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let cx_log = work.logger(res);
+    let cx = work.service.cx(work.host, &cx_log, res, work.options.force);
+    let scheduled = !work.options.force && work.id != Id::SyncFull;
+    for class in work.classes().iter().filter(|c| driver.targets().contains(c)) {
+        for peer in class.peers(cx.scope) {
+            if tasks.iter().any(|t| t.peer == peer) {
+                continue; // in both classes
+            }
+            if scheduled {
+                match driver.schedule().decide(work.started, driver.last(&cx, &peer)) {
+                    Decision::Skip(why) => {
+                        work.say(res, Level::Info, why);
+                        continue;
+                    }
+                    Decision::Run(Some(note)) => work.say(res, Level::Info, note),
+                    Decision::Run(None) => {}
+                }
+            }
+            tasks.push(Task { res, driver, peer, class: *class });
+        }
+    }
+    tasks
+}
+
+fn not_applicable(work: &Work, all: &[&Res]) {
+    if !matches!(work.id, Id::SyncNodes | Id::SyncDrp | Id::SyncAll) {
+        return;
+    }
+    for (res, driver) in all.iter().filter_map(|r| Some((r, r.sync()?))) {
+        for class in work.classes().iter().filter(|c| !driver.targets().contains(c)) {
+            work.chat(res, format!("{} sync not applicable to {}", driver.route(), class.word()));
+        }
+    }
+}
+
+/// Only a service that is up has data worth sending; a standby one is a copy itself.
+fn state_allows(work: &Work, tasks: &mut Vec<Task>) {
+    if tasks.iter().all(|t| t.driver.in_any_state()) {
+        return;
+    }
+    let report = status::evaluate(work.service, work.host, &work.log, status::Depth::NoSync);
+    // without app, as 2014: an application that is down for a backup must not stop the replication
+    let groups = ["container", "ip", "disk", "fs", "share"].into_iter().filter_map(|g| report.groups.get(g));
+    let state = groups.fold(Status::Na, |all, s| all.merge(*s)).fold();
+    if matches!(state, Status::Up | Status::Na) {
+        return;
+    }
+    tasks.retain(|task| {
+        if task.driver.in_any_state() {
+            return true;
+        }
+        if state == Status::Warn {
+            work.chat(task.res, "won't sync this resource service in warn status");
+        }
+        work.chat(task.res, "won't sync this resource for a service not up");
+        false
+    });
+}
+
+/// A production service that runs on a node that is not for production (a recovery, a test) sends nothing.
+fn guard_prd(work: &Work, tasks: &mut Vec<Task>) {
+    if work.service.service_type != "PRD" || work.host.conf.host_mode() == "PRD" {
+        return;
+    }
+    for task in tasks.drain(..) {
+        work.say(task.res, Level::Info, "won't sync a PRD service running on a !PRD node");
+        work.fail(task.res);
+    }
+}
+
+/// Drops the syncs whose source is not there.
+fn ready(work: &Work, tasks: &mut Vec<Task>) {
+    let mut refused: Vec<String> = Vec::new();
+    for task in tasks.iter() {
+        if refused.contains(&task.res.rid) {
+            continue;
+        }
+        let log = work.logger(task.res);
+        if let Err(e) = task.driver.ready(&work.service.cx(work.host, &log, task.res, false)) {
+            work.fail_with(task.res, &e);
+            refused.push(task.res.rid.clone());
+        }
+    }
+    tasks.retain(|t| !refused.contains(&t.res.rid));
+}
+
+/// The class a peer belongs to.
+pub(super) fn class_of(work: &Work, peer: &str) -> Class {
+    if work.service.config.scope.nodes.iter().any(|n| n == peer) { Class::Nodes } else { Class::Drpnodes }
+}

@@ -1,0 +1,68 @@
+//! Why this node would refuse a transfer: asked by the gate before it, and again by the receiver under its lock.
+
+use crate::host::Host;
+use crate::log::Logger;
+use crate::report::ServiceReport;
+use crate::service::{Service, status};
+
+/// The instance of a service on this node, looked at for a sender.
+pub struct Instance<'a> {
+    host: &'a Host,
+    service: &'a Service,
+    /// Without syncs.
+    pub report: ServiceReport,
+}
+
+impl<'a> Instance<'a> {
+    /// Looks at every resource but the syncs.
+    pub fn look(host: &'a Host, log: &Logger, service: &'a Service) -> Self {
+        let report = status::evaluate(service, host, log, status::Depth::NoSync);
+        Self { host, service, report }
+    }
+
+    /// What is up here, other than standby resources. Disks do not count: a volume group that the system
+    /// activates runs nothing, and what is mounted from it shows as its filesystem.
+    pub fn up(&self) -> Vec<&str> {
+        let rows = self.report.resources.iter().filter(|r| !r.standby && r.status.is_up());
+        rows.filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk"))).map(|r| r.rid.as_str()).collect()
+    }
+
+    /// The service runs here, and what arrives for `rid` would be written below it.
+    pub fn in_the_way(&self, sender: Option<&str>, rid: &str) -> Option<String> {
+        let up = self.up();
+        let beside = self.service.is_flex() && sender.is_none_or(|s| self.same_site(s));
+        if up.is_empty() || beside || is_internal(rid) {
+            return None;
+        }
+        let (name, node) = (&self.service.name, &self.host.node);
+        Some(format!(
+            "{name} is up on {node} ({}): refuse to overwrite its data with those of {}. stop it there first: svcmgr -s {name} stop",
+            up.join(", "),
+            sender.unwrap_or("another node")
+        ))
+    }
+
+    fn same_site(&self, sender: &str) -> bool {
+        let scope = &self.service.config.scope;
+        [&scope.nodes, &scope.drpnodes].iter().any(|site| site.contains(&scope.node) && site.iter().any(|n| n == sender))
+    }
+
+    /// `dstfs` has to be mounted here, and is not.
+    pub fn not_mounted(&self, dstfs: Option<&str>, dst: &str) -> Option<String> {
+        not_mounted(self.host, dstfs, dst)
+    }
+}
+
+/// The same without a service: its words are those of 2014.
+pub fn not_mounted(host: &Host, dstfs: Option<&str>, dst: &str) -> Option<String> {
+    let dstfs = dstfs?;
+    if host.facts.mount_at(dstfs).is_some() {
+        return None;
+    }
+    Some(format!("The destination fs {dstfs} is not mounted on node {}. refuse to sync {dst} to protect parent fs", host.node))
+}
+
+/// The syncs that carry files of the service and the system, not its data.
+pub fn is_internal(rid: &str) -> bool {
+    rid.starts_with("sync#i")
+}

@@ -1,0 +1,5 @@
+//! What peers ask of this node: may they send to it, and the receiving end of what they send.
+
+pub mod common;
+pub mod gate;
+pub mod recv;

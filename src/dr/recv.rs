@@ -1,0 +1,138 @@
+//! `svcmgr -s NAME recv --rid RID --epoch N -- COMMAND…`: the receiving end of every transfer. Lets the
+//! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
+
+use super::common::{self, Instance};
+use crate::cmd::system::{Control, SystemRunner};
+use crate::cmd::{Cmd, End, Runner, Sink};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::host::lock::Lock;
+use crate::log::Logger;
+use crate::service::build;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a sender may be silent. Its ssh says something every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often the standard streams and the parent are.
+const TICK: Duration = Duration::from_millis(500);
+/// A sender killed a moment ago: its writer is about to end.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Runs `argv` with our standard streams; its exit status. Nothing of it is left when this returns.
+pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv: &[String]) -> Result<u8> {
+    if rid.is_empty() || argv.is_empty() {
+        return Err(Error::Usage("recv takes --rid RID --epoch N -- COMMAND…".into()));
+    }
+    let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
+        .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
+    allowed(host, log, name, rid)?;
+    let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
+    let control = Control::default();
+    let done = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| watch(&control, &done));
+        let output = SystemRunner.run_held(&cmd, &control);
+        done.store(true, Ordering::SeqCst);
+        output
+    });
+    match output.stages.last().map(|s| &s.end) {
+        Some(End::Exited(code)) => Ok(u8::try_from(*code).unwrap_or(1)),
+        Some(End::NotRun(why)) => Err(Error::text(why.clone())),
+        _ => Err(Error::text(format!("the transfer of {rid} was ended on {}: the sender is gone", host.node))),
+    }
+}
+
+/// The gate once more: what it saw may have changed since.
+fn allowed(host: &Host, log: &Logger, name: &str, rid: &str) -> Result<()> {
+    if common::is_internal(rid) {
+        return Ok(()); // also the first contact, before there is a service
+    }
+    let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
+    let here = Instance::look(host, log, &service);
+    match here.in_the_way(None, rid) {
+        Some(why) => Err(Error::text(why)),
+        None => Ok(()),
+    }
+}
+
+/// Ends the writer when the connection is gone.
+fn watch(control: &Control, done: &AtomicBool) {
+    let parent = nix::unistd::getppid();
+    let mut looked = Instant::now();
+    while !done.load(Ordering::SeqCst) {
+        // a closed stdin is no sign: it is how a sender says that this was all
+        let closed = nobody_reads(&std::io::stdout());
+        let silent = looked.elapsed() >= LOOK && {
+            looked = Instant::now();
+            sender_is_silent()
+        };
+        if closed || silent || nix::unistd::getppid() != parent {
+            control.stop();
+            return;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < TICK && !done.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The other end of a pipe or socket that we write to is closed.
+fn nobody_reads(stream: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let events = match poll(&mut fds, PollTimeout::ZERO) {
+        Ok(n) if n > 0 => fds.first().and_then(PollFd::revents),
+        _ => None,
+    };
+    events.is_some_and(|e| e.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}
+
+/// The TCP connection of our ssh has been silent for too long: a cut cable, a frozen sender.
+fn sender_is_silent() -> bool {
+    // sshd(8): SSH_CONNECTION is "client port server port"
+    let Ok(connection) = std::env::var("SSH_CONNECTION") else { return false };
+    let words: Vec<&str> = connection.split(' ').collect();
+    let [client, client_port, _, server_port] = words.as_slice() else { return false };
+    let filter = format!("sport = :{server_port} and dport = :{client_port}");
+    let out = SystemRunner.run(&Cmd::probe(["ss", "-tinH", &filter]).timeout(Duration::from_secs(5)));
+    out.ok() && out.text().contains(client) && silent(&out.text())
+}
+
+/// `ss -ti`: milliseconds since data came, were sent, were acknowledged. A sender's ssh speaks when it has
+/// heard nothing for 15 s; so its silence counts only if we were silent as well, or it does not take what we say.
+fn silent(text: &str) -> bool {
+    let age = |key: &str| {
+        let ages = text.split_whitespace().filter_map(|w| w.strip_prefix(key)?.strip_prefix(':')?.parse().ok());
+        ages.map(Duration::from_millis).min() // two connections of the same ports: the younger
+    };
+    let old = |key: &str| age(key).is_some_and(|a| a > SILENCE);
+    old("lastrcv") && (old("lastsnd") || old("lastack"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_when_both_are_silent_or_nothing_is_acknowledged() {
+        let line = |snd: u32, rcv: u32, ack: u32| format!("ESTAB 0 0 10.0.0.2:22 10.0.0.1:5\n\t cubic lastsnd:{snd} lastrcv:{rcv} lastack:{ack} pacing_rate 1Mbps\n");
+        assert!(!silent(&line(100, 100, 100)));
+        assert!(!silent(&line(100, 50_000, 100)), "we speak and it listens");
+        assert!(silent(&line(50_000, 50_000, 100)), "frozen: its kernel still acknowledges");
+        assert!(silent(&line(100, 50_000, 50_000)), "cut");
+        assert!(!silent(""));
+    }
+
+    #[test]
+    fn a_closed_reader_is_seen() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        assert!(!nobody_reads(&write));
+        drop(read);
+        assert!(nobody_reads(&write));
+    }
+}

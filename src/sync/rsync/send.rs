@@ -1,0 +1,163 @@
+//! The transfer: the rsync command, its progress, what it says at its end.
+
+use super::{Kind, Rsync, snap, sources};
+use crate::cmd::{Cmd, OnOutput, Output};
+use crate::error::{Error, Result};
+use crate::host::Cx;
+use crate::log::Level;
+use crate::sync::{Job, OnProgress, Progress, Sent, common};
+use std::sync::{Arc, Mutex};
+
+/// The options of 2014.
+const OPTIONS: [&str; 5] = ["-HpogDtrlvx", "--stats", "--delete", "--force", "--timeout=3600"];
+
+/// The words of one rsync to `peer`, up to the sources. The receiving end is svcmgr, which lets rsync in.
+fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<String>, String)> {
+    let remote = cx.host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
+    let mut argv: Vec<String> = ["rsync"].into_iter().chain(OPTIONS).map(str::to_owned).collect();
+    argv.extend_from_slice(options);
+    if !options.iter().any(|o| o == "-e") {
+        argv.extend(["-e".into(), remote.ssh.join(" ")]);
+    }
+    let receiver = common::receiver(cx.host, peer, cx.service, rid);
+    argv.push(format!("--rsync-path={} rsync", crate::cmd::quote::join(&receiver)));
+    Ok((argv, cx.host.peers.login(peer)))
+}
+
+pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
+    let quiet = sync.kind != Kind::User;
+    let sources = sources::ready(sync, cx)?;
+    sources::tell_missing(sync, cx);
+    let (mut argv, login) = words(cx, &job.peer, cx.rid, &sync.options)?;
+    if let Some(limit) = sync.bwlimit {
+        argv.push(format!("--bwlimit={limit}"));
+    }
+    if job.progress.is_some() {
+        argv.push("--info=progress2".into());
+    }
+    let to = format!("{login}:{}", sync.dst);
+    argv.extend(snap::rerooted(sync, &sources));
+    argv.push(to.clone());
+    let told = listener(cx, job.progress.clone().map(|tell| (tell, job.peer.clone())));
+    let cmd = Cmd::change(argv).unbounded().on_output(told);
+    cx.log.log(if quiet { Level::Debug } else { Level::Info }, cmd.line());
+    let out = cx.host.runner.run(&cmd);
+    if let Some(stage) = out.failure() {
+        if !stage.stderr.trim().is_empty() {
+            cx.log.error(format!("stderr:\n{}", stage.stderr));
+        }
+        cx.log.error(format!("node {} synchronization failed ({} => {to})", job.peer, sources::python_list(&sources)));
+        return Err(Error::text(stage.why()));
+    }
+    complain(cx, &out);
+    Ok(summary(&out.text()))
+}
+
+fn complain(cx: &Cx, out: &Output) {
+    for stage in out.stages.iter().filter(|s| !s.stderr.trim().is_empty()) {
+        cx.log.warning(format!("command succesful but stderr:\n{}", stage.stderr));
+    }
+}
+
+/// Pushes files below `/` to the same place on `peer`: the stamps.
+pub fn push(cx: &Cx, peer: &str, rid: &str, files: &[String]) -> Result<()> {
+    let options = ["-R".to_owned(), "--no-implied-dirs".to_owned()];
+    let (mut argv, login) = words(cx, peer, rid, &options)?;
+    argv.extend_from_slice(files);
+    argv.push(format!("{login}:/"));
+    let cmd = Cmd::change(argv);
+    cx.log.debug(cmd.line());
+    let out = cx.host.runner.run(&cmd);
+    out.failure().map_or(Ok(()), |stage| Err(Error::text(stage.why())))
+}
+
+/// Parts what rsync prints: progress to who watches, the listing to the debug log.
+fn listener(cx: &Cx, watcher: Option<(OnProgress, String)>) -> OnOutput {
+    let (log, rid) = (cx.log.clone(), cx.rid.to_owned());
+    let rest = Mutex::new(Vec::new());
+    Arc::new(move |bytes| {
+        let Ok(mut rest) = rest.lock() else { return };
+        rest.extend_from_slice(bytes);
+        let Some(end) = rest.iter().rposition(|b| matches!(b, b'\n' | b'\r')) else { return };
+        let whole: Vec<u8> = rest.drain(..=end).collect();
+        let text = String::from_utf8_lossy(&whole);
+        let (progress, listing): (Vec<&str>, Vec<&str>) = text.split(['\n', '\r']).filter(|l| !l.is_empty()).partition(|l| is_progress(l));
+        if let (Some((tell, peer)), Some(last)) = (&watcher, progress.last()) {
+            tell(Progress { peer: peer.clone(), rid: rid.clone(), words: words_of(last) });
+        }
+        if !listing.is_empty() {
+            log.debug(listing.join("\n"));
+        }
+    })
+}
+
+/// `    12,345,678  45%   10.20MB/s    0:00:12`, with `(xfr#5, to-chk=…)` at times.
+fn is_progress(line: &str) -> bool {
+    let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+    matches!(fields.as_slice(), [bytes, percent, rate, time]
+        if bytes.chars().all(|c| c.is_ascii_digit() || c == ',') && percent.ends_with('%') && rate.ends_with("B/s") && time.contains(':'))
+}
+
+fn words_of(progress: &str) -> String {
+    let fields: Vec<&str> = progress.split_whitespace().take(4).collect();
+    match fields.as_slice() {
+        [bytes, percent, rate, time] => format!("{} {percent} {rate} {time}", size(number(bytes))),
+        _ => String::new(),
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
+}
+
+/// A size as people read it.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    #[allow(clippy::cast_precision_loss)] // for people
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
+}
+
+/// What `--stats` counts.
+fn summary(text: &str) -> Sent {
+    let stat = |names: &[&str]| {
+        let line = text.lines().rev().find_map(|l| names.iter().find_map(|n| l.trim().strip_prefix(n)));
+        line.and_then(|l| l.split_whitespace().next()).map(number)
+    };
+    let files = stat(&["Number of regular files transferred:", "Number of files transferred:"]).unwrap_or(0);
+    let deleted = stat(&["Number of deleted files:"]).unwrap_or(0);
+    let bytes = stat(&["Total transferred file size:"]).unwrap_or(0);
+    let plural = if files == 1 { "" } else { "s" };
+    let mut summary = format!("{files} file{plural}, {}", size(bytes));
+    if deleted > 0 {
+        summary.push_str(&format!(", {deleted} deleted"));
+    }
+    Sent { bytes: stat(&["Total bytes sent:"]), summary }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rsync_counts() {
+        let text = "a\n\nNumber of files: 5 (reg: 3, dir: 2)\nNumber of deleted files: 1\nNumber of regular files transferred: 2\n\
+                    Total file size: 9 bytes\nTotal transferred file size: 1,234,567 bytes\nTotal bytes sent: 12,345\nTotal bytes received: 60\n";
+        let sent = summary(text);
+        assert_eq!((sent.summary.as_str(), sent.bytes), ("2 files, 1.2 MB, 1 deleted", Some(12345)));
+        assert_eq!(summary("Number of files transferred: 1\n").summary, "1 file, 0 B");
+    }
+
+    #[test]
+    fn progress_is_told_from_the_listing() {
+        assert!(is_progress("     12,345,678  45%   10.20MB/s    0:00:12 (xfr#5, to-chk=1/9)"));
+        assert!(!is_progress("a file 45% 3kB/s"));
+        assert_eq!(words_of("     12,345,678  45%   10.20MB/s    0:00:12"), "12.3 MB 45% 10.20MB/s 0:00:12");
+    }
+}

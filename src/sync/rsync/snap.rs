@@ -1,0 +1,132 @@
+//! `snap = true`: the source is sent from a read-only mount of an LVM snapshot.
+
+use super::{Rsync, sources};
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::host::Cx;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// How often the removal is tried: somebody (udev) may have the device open for a moment.
+const ATTEMPTS: u32 = 29;
+
+/// One snapshot, mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// Mount point of the filesystem it is a picture of.
+    of: String,
+    /// `/dev/VG/osvc_sync_LV`.
+    dev: String,
+    /// Where it is mounted.
+    at: String,
+}
+
+/// The volume below a filesystem.
+struct Volume {
+    vg: String,
+    lv: String,
+    mib: f64,
+}
+
+/// Makes and mounts a snapshot for each filesystem the sources are on. After an error none is left.
+pub(super) fn freeze(sync: &Rsync, cx: &Cx) -> Result<()> {
+    if !sync.snap {
+        return Ok(());
+    }
+    if sync.options.iter().any(|o| o == "--relative" || (o.starts_with('-') && !o.starts_with("--") && o.contains('R'))) {
+        return Err(Error::text("snap = true does not go with --relative: the paths would be those of the snapshot"));
+    }
+    let made = sources::ready(sync, cx)?.iter().try_for_each(|source| {
+        let fs = sync.guard.holding(source);
+        let fs = fs.ok_or_else(|| Error::text(format!("can not find fs resources encapsulating {source} to snap")))?;
+        if held(sync).iter().any(|s| s.of == fs.mnt) {
+            return Ok(());
+        }
+        take(sync, cx, &fs.mnt, fs.snap_size)
+    });
+    if made.is_err() {
+        release(sync, cx);
+    }
+    made
+}
+
+fn held(sync: &Rsync) -> std::sync::MutexGuard<'_, Vec<Snapshot>> {
+    sync.frozen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> {
+    let mount = cx.host.facts.mount_at(mnt).ok_or_else(|| Error::text(format!("can not snap {mnt}: not mounted")))?;
+    let volume = volume(cx, &mount.source)?;
+    let name = format!("osvc_sync_{}", volume.lv);
+    let snapshot = Snapshot {
+        of: mnt.to_owned(),
+        dev: format!("/dev/{}/{name}", volume.vg),
+        at: cx.host.paths.tmp.join(format!("osvc_sync_{}_{}", volume.vg, volume.lv)).display().to_string(),
+    };
+    if cx.probe(&Cmd::probe(["lvs", "--noheadings", "-o", "lv_name", &format!("{}/{name}", volume.vg)])).ok() {
+        // the service is locked, so its maker is dead
+        cx.log.info(format!("snap of {} already exists: left by a sync that was killed", volume.lv));
+        remove(cx, &snapshot)?;
+    }
+    #[allow(clippy::cast_possible_truncation)] // 2014: whole MiB
+    let size = snap_size.unwrap_or((volume.mib / 10.0) as i64);
+    let origin = format!("{}/{}", volume.vg, volume.lv);
+    cx.must(&Cmd::change(["lvcreate", "-A", "n", "-s", &format!("-L{size}M"), "-n", &name, &origin]))?;
+    held(sync).push(snapshot.clone());
+    std::fs::create_dir_all(&snapshot.at).map_err(Error::io("create", snapshot.at.as_ref()))?;
+    // xfs refuses a second filesystem with the same uuid
+    let options = if mount.fstype == "xfs" { "ro,nouuid" } else { "ro" };
+    cx.must(&Cmd::change(["mount", "-t", &mount.fstype, "-o", options, &snapshot.dev, &snapshot.at])).map(|_| ())
+}
+
+fn volume(cx: &Cx, dev: &str) -> Result<Volume> {
+    let out = cx.probe(&Cmd::probe(["lvs", "-o", "vg_name,lv_name,lv_size", "--noheadings", "--units", "m", "--nosuffix", dev]));
+    let text = out.text();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        [vg, lv, size] if out.ok() => {
+            let mib = size.parse().map_err(|_| Error::text(format!("lvs gives no size for {dev}: {size}")))?;
+            Ok(Volume { vg: (*vg).into(), lv: (*lv).into(), mib })
+        }
+        _ => Err(Error::text(format!("can not snap {dev}: not a logical volume"))),
+    }
+}
+
+/// Removes what `freeze` has made. What cannot be removed is said, with what to do.
+pub(super) fn release(sync: &Rsync, cx: &Cx) {
+    let snapshots = std::mem::take(&mut *held(sync));
+    for snapshot in snapshots {
+        if let Err(e) = remove(cx, &snapshot) {
+            cx.log.error(e.to_string());
+        }
+    }
+}
+
+fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
+    let Snapshot { dev, at, .. } = snapshot;
+    cx.host.facts.forget();
+    if cx.host.facts.mount_at(at).is_some() && !cx.run_quiet(&Cmd::change(["umount", at])).ok() {
+        cx.run_quiet(&Cmd::change(["fuser", "-kmv", at]));
+        cx.must(&Cmd::change(["umount", at]))?;
+    }
+    _ = std::fs::remove_dir(at);
+    for attempt in 1..=ATTEMPTS {
+        if cx.run_quiet(&Cmd::change(["lvremove", "-A", "n", "-f", dev])).ok() {
+            cx.log.info(format!("successfully removed snapshot {dev} (attempts: {attempt})"));
+            return Ok(());
+        }
+        // whatever holds it leaves no other sign of its leaving
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(Error::text(format!("failed to remove snapshot {dev} (attempts: {ATTEMPTS}). it fills up and slows the volume down: lvremove -f {dev}")))
+}
+
+/// The sources, as seen through the snapshots.
+pub(super) fn rerooted(sync: &Rsync, sources: &[String]) -> Vec<String> {
+    let held = held(sync);
+    let through = |source: &String| {
+        let snapshot = sync.guard.holding(source).and_then(|fs| held.iter().find(|s| s.of == fs.mnt));
+        snapshot.and_then(|s| Some(format!("{}{}", s.at, source.strip_prefix(&s.of)?))).unwrap_or_else(|| source.clone())
+    };
+    sources.iter().map(through).collect()
+}

@@ -1,0 +1,126 @@
+//! What is sent: patterns expanded, and the guard against sending the emptiness of an unmounted filesystem.
+
+use super::{Kind, Rsync};
+use crate::config::scope::ServiceConfig;
+use crate::config::value;
+use crate::error::{Error, Result};
+use crate::host::Cx;
+use crate::rid::kind_of;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long a filesystem may take to tell what a pattern names.
+const EXPAND: Duration = Duration::from_secs(5);
+
+/// The filesystems of the service on this node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guard(pub(super) Vec<ServiceFs>);
+
+/// One fs section.
+#[derive(Debug, Clone)]
+pub(super) struct ServiceFs {
+    pub(super) rid: String,
+    pub(super) mnt: String,
+    pub(super) disabled: bool,
+    /// MB.
+    pub(super) snap_size: Option<i64>,
+}
+
+impl Guard {
+    pub(super) fn of(config: &ServiceConfig) -> Self {
+        let sections = config.env.sections().filter(|s| kind_of(&s.name) == Some("fs"));
+        let all = sections.filter_map(|s| {
+            let p = config.section(&s.name);
+            let mnt = p.text("mnt")?;
+            Some(ServiceFs {
+                rid: s.name.clone(),
+                mnt: mnt.strip_suffix('/').filter(|m| !m.is_empty()).unwrap_or(mnt).to_owned(),
+                disabled: p.text("disable").is_some_and(|v| value::boolean(v) == Ok(true)),
+                snap_size: p.integer("snap_size").ok().flatten(),
+            })
+        });
+        Self(all.collect())
+    }
+
+    /// Refuses a source that lies on, or over, a filesystem of the service that is not mounted: what is
+    /// there is only the empty mount point, and the target's files would be deleted to match it.
+    fn check(&self, cx: &Cx, source: &str) -> Result<()> {
+        // a link may lead onto the filesystem
+        let real = std::fs::canonicalize(source).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+        for fs in &self.0 {
+            let on = Path::new(source).starts_with(&fs.mnt) || Path::new(&real).starts_with(&fs.mnt);
+            let over = !fs.disabled && (Path::new(&fs.mnt).starts_with(source) || (!real.is_empty() && Path::new(&fs.mnt).starts_with(&real)));
+            if (on || over) && cx.host.facts.mount_at(&fs.mnt).is_none() {
+                return Err(Error::text(format!(
+                    "{source} is not sent: {} ({}) is not mounted here, and the files on the target would be deleted",
+                    fs.mnt, fs.rid
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The filesystem `source` is on: the deepest mount point.
+    pub(super) fn holding(&self, source: &str) -> Option<&ServiceFs> {
+        self.0.iter().filter(|fs| Path::new(source).starts_with(&fs.mnt)).max_by_key(|fs| fs.mnt.len())
+    }
+}
+
+/// What is there of the sources of `sync`, safe to be sent. An error when there is nothing at all.
+pub(super) fn ready(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
+    // before the expansion: on an unmounted filesystem a pattern matches nothing, and nothing is said about it
+    for source in &sync.src {
+        sync.guard.check(cx, source.split(['*', '?', '[']).next().unwrap_or_default())?;
+    }
+    let Some(found) = expand(&sync.src) else {
+        return Err(Error::text(format!("no answer within {} s from the filesystem of {}", EXPAND.as_secs(), sync.src.join(", "))));
+    };
+    for source in &found {
+        sync.guard.check(cx, source)?;
+    }
+    if found.is_empty() {
+        cx.log.info("no files to sync");
+        return Err(Error::text(format!("nothing to send: none of {} exists here", sync.src.join(", "))));
+    }
+    Ok(found)
+}
+
+/// Says which sources of `sync` are not there.
+pub(super) fn tell_missing(sync: &Rsync, cx: &Cx) {
+    if sync.kind != Kind::User {
+        return;
+    }
+    for source in &sync.src {
+        if expand(std::slice::from_ref(source)).is_some_and(|found| found.is_empty()) {
+            cx.log.warning(format!("{source} does not exist here: skipped"));
+        }
+    }
+}
+
+/// The files that `patterns` name, each pattern's in byte order; `None` when the filesystem does not answer.
+/// What does not exist is left out.
+pub(super) fn expand(patterns: &[String]) -> Option<Vec<String>> {
+    let patterns = patterns.to_vec();
+    let (tell, told) = mpsc::channel();
+    // a hung filesystem holds whoever asks it: ask in a thread that may be left behind
+    std::thread::spawn(move || _ = tell.send(patterns.iter().flat_map(|p| matches(p)).collect()));
+    told.recv_timeout(EXPAND).ok()
+}
+
+fn matches(pattern: &str) -> Vec<String> {
+    if !pattern.contains(['*', '?', '[']) {
+        return if std::fs::symlink_metadata(pattern).is_ok() { vec![pattern.to_owned()] } else { Vec::new() };
+    }
+    let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    // a slash at the end means the content of folders; glob would lose it
+    let (body, folders) = pattern.strip_suffix('/').map_or((pattern, false), |body| (body, true));
+    let Ok(paths) = glob::glob_with(body, options) else { return Vec::new() };
+    let found = paths.filter_map(std::result::Result::ok).filter(|p| !folders || p.is_dir());
+    found.map(|p| format!("{}{}", p.display(), if folders { "/" } else { "" })).collect()
+}
+
+/// A Python list, as 2014's messages have it.
+pub(super) fn python_list(words: &[String]) -> String {
+    format!("[{}]", words.iter().map(|w| format!("'{w}'")).collect::<Vec<_>>().join(", "))
+}
