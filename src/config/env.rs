@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The section whose keys every other section inherits.
 pub const DEFAULT: &str = "DEFAULT";
 
+/// Characters of a wrong line that a message shows.
+const SHOWN: usize = 80;
+
 /// One `key = value`, with its continuation lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -104,7 +107,9 @@ impl fmt::Display for ParseErrors {
             }
             write!(f, "{}:", self.path.display())?;
             if e.line > 0 {
-                write!(f, "{}:{}: {}: {:?}", e.line, e.column, e.why, e.text)?;
+                let shown: String = e.text.chars().take(SHOWN).collect();
+                let more = if shown.len() < e.text.len() { "…" } else { "" };
+                write!(f, "{}:{}: {}: {shown:?}{more}", e.line, e.column, e.why)?;
             } else {
                 write!(f, " {}", e.why)?;
             }
@@ -163,25 +168,26 @@ pub(super) struct Split<'a> {
 
 /// Reads one line, its end included or not.
 pub(super) fn classify(line: &str) -> Line<'_> {
-    let Some(first) = line.chars().next() else { return Line::Nothing };
-    if first == '#' || first == ';' || strip(line).is_empty() || is_rem(line) {
-        return Line::Nothing;
-    }
-    if is_space(first) {
-        return Line::Indented(strip(line));
-    }
-    if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        // the name may not be empty; it may hold anything but `]`
-        if !name.is_empty() {
-            return Line::Header(name);
+    match line.chars().next() {
+        None | Some('#' | ';') => return Line::Nothing,
+        Some('r' | 'R') if is_rem(line) => return Line::Nothing,
+        Some('[') => {
+            // the name may not be empty; it may hold anything but `]`
+            if let Some((name, _)) = line.get(1..).and_then(|rest| rest.split_once(']')).filter(|(name, _)| !name.is_empty()) {
+                return Line::Header(name);
+            }
         }
+        Some(first) if is_space(first) => {
+            let more = strip(line);
+            return if more.is_empty() { Line::Nothing } else { Line::Indented(more) };
+        }
+        Some(_) => {}
     }
     split(line).map_or(Line::Garbage, Line::Option)
 }
 
 fn is_rem(line: &str) -> bool {
-    let word = line.split(is_space).next().unwrap_or_default();
-    word.eq_ignore_ascii_case("rem")
+    line.split(is_space).next().is_some_and(|word| word.eq_ignore_ascii_case("rem"))
 }
 
 fn split(line: &str) -> Option<Split<'_>> {
@@ -191,19 +197,24 @@ fn split(line: &str) -> Option<Split<'_>> {
     }
     let start = key.len() + 1 + (rest.len() - rest.trim_start_matches(is_space).len());
     let written = line.get(start..)?;
-    let written = cut_comment(written.strip_suffix('\n').unwrap_or(written));
-    let value = written.trim_end_matches(is_space);
-    let end = start + value.len();
-    Some(Split { key: key.trim_end_matches(is_space), value: if value == "\"\"" { "" } else { value }, start, end })
+    let end = start + cut_comment(written).len();
+    Some(Split { key: key.trim_end_matches(is_space), value: value_of(written), start, end })
 }
 
-/// Cuts an inline comment: only the first `;` counts, and only behind white space.
-fn cut_comment(value: &str) -> &str {
-    let Some(at) = value.find(';') else { return value };
+/// The value of what is written behind the `=`: an inline comment cut, blanks stripped, `""` empty.
+pub(super) fn value_of(written: &str) -> &str {
+    let value = cut_comment(written);
+    if value == "\"\"" { "" } else { value }
+}
+
+/// Cuts an inline comment and the blanks before it: only the first `;` counts, and only behind white space.
+fn cut_comment(written: &str) -> &str {
+    let value = written.strip_suffix('\n').unwrap_or(written);
+    let Some(at) = value.find(';') else { return value.trim_end_matches(is_space) };
     let (before, _) = value.split_at(at);
     // 2014 looked at `value[at - 1]`: for a value that begins with `;`, that is its last character
     let neighbour = if at == 0 { value } else { before }.chars().next_back();
-    if neighbour.is_some_and(is_space) { before } else { value }
+    if neighbour.is_some_and(is_space) { before } else { value }.trim_end_matches(is_space)
 }
 
 /// A file being read.

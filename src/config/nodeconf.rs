@@ -19,6 +19,8 @@ const OPTIONS: ParseOption = ParseOption {
     enabled_preserve_key_leading_whitespace: false,
 };
 
+const NEITHER: &str = "neither a [section], a key = value, nor a comment";
+
 impl NodeConf {
     /// Reads `path`; a missing file is an empty one. The error names the file, and the line if known.
     pub fn load(path: &Path) -> Result<Self, String> {
@@ -33,7 +35,16 @@ impl NodeConf {
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, String> {
         let text = env::decode(bytes);
         let file = path.display();
-        let ini = Ini::load_from_str_opt(&text, OPTIONS).map_err(|e| format!("{file}:{}:{}: {}", e.line, e.col, e.msg))?;
+        let open = |line: &str| line.trim_start().starts_with('[') && !line.contains(']');
+        if let Some(at) = text.lines().position(open) {
+            return Err(format!("{file}:{}: the name of a section is not closed by ]", at + 1));
+        }
+        let ini = Ini::load_from_str_opt(&text, OPTIONS).map_err(|e| {
+            // an error at the end of the file is one of the last line that says something
+            let line = e.line.min(text.trim_end().lines().count());
+            let why = if e.msg.contains("expecting") { NEITHER } else { e.msg.as_ref() };
+            format!("{file}:{line}: {why}")
+        })?;
         let mut this = Self::default();
         for (name, properties) in &ini {
             let Some(name) = name else {
@@ -42,13 +53,16 @@ impl NodeConf {
                 }
                 continue;
             };
+            if name.trim().is_empty() {
+                return Err(format!("{}: a section without a name", place(path, &text, "[")));
+            }
             let section = this.sections.entry(section_name(name).to_owned()).or_default();
             for (key, value) in properties.iter() {
                 // rust-ini takes a line without `=` for the beginning of a key: the next `[section]` vanishes into it
                 if key.contains(['\n', '[']) {
-                    return Err(format!("{}: neither a [section], a key = value, nor a comment: {key:?}", place(path, &text, key)));
+                    return Err(format!("{}: {NEITHER}: {key:?}", place(path, &text, key)));
                 }
-                section.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
+                section.insert(key.trim().to_ascii_lowercase(), env::value_of(value.trim_start()).to_owned());
             }
         }
         Ok(this)
@@ -124,6 +138,8 @@ mod tests {
         let conf = parse("[node]\na = \"x\\n\" 'y'\nb: 1 = 2\n").unwrap();
         assert_eq!(conf.get("node", "a"), Some("\"x\\n\" 'y'"));
         assert_eq!(conf.get("node", "b"), Some("1 = 2"));
+        let conf = parse("[node]\nhost_mode = PRD ; production\nssh = \"\"\n").unwrap();
+        assert_eq!((conf.host_mode(), conf.get("node", "ssh")), ("PRD", Some("")));
         assert!(conf.has_section("node") && !conf.has_section("sync"));
     }
 
@@ -138,9 +154,10 @@ mod tests {
     fn a_stray_line_is_refused_with_its_place() {
         for (text, place) in [
             ("[node]\nhost_mode = PRD\nstray\n[sync]\nperiod = 1\n", "etc/node.conf:3"),
-            ("[node]\nx = 1\nstray\n", "etc/node.conf:"),
-            ("[node\nhost_mode = PRD\n", "etc/node.conf:"),
+            ("[node]\nx = 1\nstray\n", "etc/node.conf:3"),
+            ("[node\nhost_mode = PRD\n", "etc/node.conf:1"),
             ("host_mode = PRD\n", "etc/node.conf:1"),
+            ("\n[ ]\nhost_mode = PRD\n", "etc/node.conf:2"),
         ] {
             let why = parse(text).unwrap_err();
             assert!(why.starts_with(place), "{text:?}: {why}");

@@ -134,7 +134,7 @@ pub(super) fn one(work: &Work, task: &Task) -> bool {
             true
         }
         Err(e) => {
-            work.fail_with(task.res, &Error::text(format!("{}: {e}", task.peer)));
+            work.fail_with(task.res, &e);
             remember(work, task, Entry { result: "failed".into(), why: Some(e.to_string()), ..Entry::default() });
             false
         }

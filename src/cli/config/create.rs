@@ -49,7 +49,8 @@ fn may_be_made(store: &Store<'_>) -> Result<()> {
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.starts_with(['.', '-']);
     let is_reserved = PROGRAMS.contains(&name) || [".env", ".dir", ".d", ".cluster", ".stonith", ".conf"].iter().any(|end| name.ends_with(end));
     if !is_plain || is_reserved {
-        return Err(Error::Usage(format!("'{name}' cannot be the name of a service: letters, digits, dots, dashes; no name of a program or file of the agent")));
+        // not through the log: its file would get that name
+        return refuse(&format!("'{name}' cannot be the name of a service: letters, digits, dots, dashes; no name of a program or file of the agent"));
     }
     if store.path().symlink_metadata().is_ok() {
         return refuse(&format!("service {name} already exists"));
@@ -71,6 +72,8 @@ fn make(store: &Store<'_>, file: &EnvFile) -> Result<()> {
     let all = made.file(&store.path(), file.to_bytes()).and_then(|()| made.links(&store.host.paths, store.name));
     if all.is_err() {
         made.undo();
+        return all;
     }
-    all
+    store.say_new(&[], file.clone());
+    Ok(())
 }

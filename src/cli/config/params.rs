@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 fn split<'p>(file: &EnvFile, param: Option<&'p str>) -> Result<(&'p str, &'p str)> {
     let Some(param) = param else { return refuse("no parameter. set --param") };
     let known = |at: &usize| param.get(..*at).is_some_and(|s| file.section(s).is_some());
-    let at = param.match_indices('.').map(|(at, _)| at).rfind(known).or_else(|| param.find('.'));
+    let at = param.match_indices('.').map(|(at, _)| at).rfind(known);
+    let at = at.or_else(|| if param.starts_with("subset#") { param.rfind('.') } else { param.find('.') });
     match at.map(|at| (param.get(..at).unwrap_or_default(), param.get(at + 1..).unwrap_or_default())) {
         Some((section, key)) if !section.is_empty() && !key.is_empty() => Ok((section, key)),
         _ => refuse("malformed parameter. format as 'section.key'"),

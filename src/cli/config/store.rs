@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::log::Logger;
-use crate::service::validate::{Severity, Viewer, validate};
+use crate::service::validate::{Diagnostic, Severity, Viewer, validate};
 use crate::state::atomic;
 use std::fs;
 use std::path::PathBuf;
@@ -68,14 +68,13 @@ impl Store<'_> {
         } else {
             atomic::write(&path, new.to_bytes())?;
         }
-        self.warn_of_new(old, new);
+        self.say_new(&validate(Arc::new(old), self.name, self.viewer()), new);
         Ok(())
     }
 
-    /// What the edit has made worse: said, not refused, as 2014 took any value.
-    fn warn_of_new(&self, old: EnvFile, new: EnvFile) {
-        let file = new.path().display().to_string();
-        let before = validate(Arc::new(old), self.name, self.viewer());
+    /// What is wrong with the new file and was not before: said, not refused, as 2014 took any value.
+    pub fn say_new(&self, before: &[Diagnostic], new: EnvFile) {
+        let file = self.path().display().to_string();
         for finding in validate(Arc::new(new), self.name, self.viewer()) {
             if before.iter().any(|b| b.message == finding.message) {
                 continue;

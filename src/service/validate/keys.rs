@@ -45,6 +45,7 @@ fn one(check: &mut Check<'_>, section: &Section, entry: &Entry, table: &[&'stati
 }
 
 fn unknown(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &str, table: &[&'static Keyword]) {
+    let base = if base.is_empty() { entry.key.as_str() } else { base };
     let span = Span { end: 1 + base.chars().count(), ..key_span(entry) };
     let of_service = drivers::SERVICE.iter().any(|k| k.name == base);
     let found = check.warning(Some(span), format!("unknown keyword `{base}` in section {}: it has no effect", section.name));

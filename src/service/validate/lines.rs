@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 pub(super) fn check(check: &mut Check<'_>) {
     encoding(check);
+    behind_headers(check);
     for section in check.all_sections() {
         for line in section.headers.iter().skip(1) {
             let first = section.headers.first().copied().unwrap_or_default();
@@ -19,6 +20,23 @@ pub(super) fn check(check: &mut Check<'_>) {
         }
         for entry in &section.entries {
             looks_like_a_comment(check, &section.name, entry);
+        }
+    }
+}
+
+/// 2014 looked at a header up to its `]` and took no notice of the rest, be it a key.
+fn behind_headers(check: &mut Check<'_>) {
+    for section in check.all_sections() {
+        for number in &section.headers {
+            let Some(line) = check.env.lines().nth(number - 1) else { continue };
+            let text = decode(line);
+            let Some((header, rest)) = text.split_once(']') else { continue };
+            let said = rest.trim();
+            if !said.is_empty() && !said.starts_with(['#', ';']) {
+                let column = header.chars().count() + 2 + rest.chars().take_while(|c| c.is_whitespace()).count();
+                let span = Span { line: *number, column, end: column + said.chars().count() };
+                check.warning(Some(span), "what stands behind a section's name is not read").about(&section.name, None);
+            }
         }
     }
 }
@@ -37,16 +55,17 @@ fn encoding(check: &mut Check<'_>) {
     }
 }
 
-/// ` # …` ends no value; a value in quotes keeps them.
+/// ` # …` ends no value, nor does a `;` that begins it; a value in quotes keeps them.
 fn looks_like_a_comment(check: &mut Check<'_>, section: &str, entry: &Entry) {
     let first = entry.value.lines().next().unwrap_or_default();
-    if let Some(at) = first.find(" # ").or_else(|| first.find("\t# ")) {
-        let column = entry.column + first.get(..at).map_or(0, |b| b.chars().count()) + 1;
+    let comment = if first.starts_with(';') { Some(0) } else { first.find(" # ").or_else(|| first.find("\t# ")).map(|at| at + 1) };
+    if let Some(at) = comment {
+        let column = entry.column + first.get(..at).map_or(0, |b| b.chars().count());
         let span = Span { line: entry.line, column, end: value_span(entry).end };
         check
             .warning(Some(span), "this is no comment: it belongs to the value")
             .about(section, Some(&entry.key))
-            .help("a comment behind a value begins with a blank and `;`");
+            .help("a comment stands on a line of its own, or behind a value, a blank and `;`");
     }
     let quoted = |q: char| first.len() > 1 && first.starts_with(q) && first.ends_with(q);
     if quoted('"') || quoted('\'') {

@@ -213,16 +213,16 @@ fn same_but_for_case(check: &mut Check<'_>, section: &Section) {
 /// A subset nobody is in.
 fn subset(check: &mut Check<'_>, section: &Section) {
     let Some(set) = section.name.strip_prefix("subset#") else { return };
-    let (kind, wanted) = set.split_once(':').unwrap_or((set, ""));
-    let is_member = |s: &&Section| {
-        let of_kind = kind_of(&s.name).is_some_and(|k| kind == k || kind.split('.').next() == Some(k) || kind.ends_with(k));
-        of_kind && check.views.iter().any(|v| v.text(&s.name, "subset") == Some(wanted))
+    let Some((kind, wanted)) = set.split_once(':') else {
+        let found = check.warning(header_span(section), format!("nobody reads section [{}]: it is ignored", section.name));
+        found.about(&section.name, None).help("the section of a set is named subset#TYPE:NAME, as in subset#fs:a");
+        return;
     };
-    if !check.env.sections().any(|s| is_member(&s)) {
-        check
-            .warning(header_span(section), format!("no resource is in subset {set}"))
-            .about(&section.name, None)
-            .help(format!("sections of [{kind}#…] with subset = {}", if wanted.is_empty() { "NAME, and this one named subset#TYPE:NAME" } else { wanted }));
+    // the type of a set is that of its rows: disk.vg for vg#1
+    let is_of_kind = |k: &str| kind.split('.').any(|part| part == k) || ((k == "loop" || k == "vg") && kind == "disk");
+    let is_member = |s: &Section| kind_of(&s.name).is_some_and(is_of_kind) && check.views.iter().any(|v| v.text(&s.name, "subset") == Some(wanted));
+    if !check.env.sections().any(is_member) {
+        check.warning(header_span(section), format!("no resource is in subset {set}")).about(&section.name, None);
     }
 }
 
