@@ -167,8 +167,8 @@ fn add_sections(service: &mut Service) -> Result<(), Refusal> {
         }
     }
     sections.sort_by_key(|(place, order, ..)| (*place, *order));
+    let config = service.config.clone();
     for (_, _, kind, name) in sections {
-        let config = service.config.clone();
         let params = config.section(name);
         if params.words("tags").iter().any(|t| t == "encap") {
             continue; // the guest's own

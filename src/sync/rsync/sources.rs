@@ -5,9 +5,9 @@ use crate::config::scope::ServiceConfig;
 use crate::config::value;
 use crate::error::{Error, Result};
 use crate::host::Cx;
+use crate::host::patience::within;
 use crate::rid::kind_of;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long a filesystem may take to tell what a pattern names.
@@ -102,10 +102,7 @@ pub(super) fn tell_missing(sync: &Rsync, cx: &Cx) {
 /// What does not exist is left out.
 pub(super) fn expand(patterns: &[String]) -> Option<Vec<String>> {
     let patterns = patterns.to_vec();
-    let (tell, told) = mpsc::channel();
-    // a hung filesystem holds whoever asks it: ask in a thread that may be left behind
-    std::thread::spawn(move || _ = tell.send(patterns.iter().flat_map(|p| matches(p)).collect()));
-    told.recv_timeout(EXPAND).ok()
+    within(EXPAND, move || patterns.iter().flat_map(|p| matches(p)).collect())
 }
 
 fn matches(pattern: &str) -> Vec<String> {
