@@ -43,14 +43,31 @@ unchanged() { state > tmp/after; cmp -s tmp/before tmp/after || { echo "CHANGED:
 #[test]
 fn an_unreadable_service_file_is_refused_by_every_command() {
     let commands = [
-        "start", "stop", "restart", "boot", "startstandby", "sync all", "print status", "json status", "print config", "json env",
-        "get --param DEFAULT.nodes", "set --param DEFAULT.app --value x", "unset --param DEFAULT.nodes", "enable", "disable --rid fs#1",
-        "delete --rid fs#1", "update --resource '{\"rtype\":\"fs\",\"dev\":\"none\",\"mnt\":\"/x\"}'",
+        "start",
+        "stop",
+        "restart",
+        "boot",
+        "startstandby",
+        "sync all",
+        "print status",
+        "json status",
+        "print config",
+        "json env",
+        "get --param DEFAULT.nodes",
+        "set --param DEFAULT.app --value x",
+        "unset --param DEFAULT.nodes",
+        "enable",
+        "disable --rid fs#1",
+        "delete --rid fs#1",
+        "update --resource '{\"rtype\":\"fs\",\"dev\":\"none\",\"mnt\":\"/x\"}'",
     ];
     let mut loops = String::new();
     for command in commands {
         loops.push_str(&format!("svcmgr -s $s {command} > tmp/out 2>&1; rc=$?; cat tmp/out >> tmp/all\n"));
-        loops.push_str(&format!("[ $rc = 1 ] && grep -aq \"etc/$s.env:[0-9]\" tmp/out || echo \"NOT REFUSED rc=$rc: {}\"\n", command.replace('"', "")));
+        loops.push_str(&format!(
+            "[ $rc = 1 ] && grep -aq \"etc/$s.env:[0-9]\" tmp/out || echo \"NOT REFUSED rc=$rc: {}\"\n",
+            command.replace('"', "")
+        ));
         loops.push_str("unchanged $s\n");
     }
     let said = on_each("unreadable", "env", &format!("shown svcmgr -s $s validate\nsvcmgr -s $s start 2>&1 | quiet\n{loops}"));
@@ -60,7 +77,11 @@ fn an_unreadable_service_file_is_refused_by_every_command() {
 
 #[test]
 fn a_wrong_service_file_is_explained() {
-    let said = on_each("wrong", "env", "shown svcmgr -s $s validate\nshown svcmgr -s $s print status\nshown svcmgr -s $s start --dry-run\nunchanged $s\n");
+    let said = on_each(
+        "wrong",
+        "env",
+        "shown svcmgr -s $s validate\nshown svcmgr -s $s print status\nshown svcmgr -s $s start --dry-run\nunchanged $s\n",
+    );
     check(&said, 40);
     snapshot("wrong", &said);
 }
@@ -68,7 +89,9 @@ fn a_wrong_service_file_is_explained() {
 #[test]
 fn a_broken_node_conf_is_refused_by_every_command() {
     let mut loops = String::new();
-    for command in ["svcmgr -s good print status", "svcmgr -s good start", "svcmgr -s good sync all", "svcmon", "nodemgr get --param node.host_mode"] {
+    for command in
+        ["svcmgr -s good print status", "svcmgr -s good start", "svcmgr -s good sync all", "svcmon", "nodemgr get --param node.host_mode"]
+    {
         loops.push_str(&format!("{command} > tmp/out 2>&1; rc=$?; cat tmp/out >> tmp/all\n"));
         loops.push_str(&format!("[ $rc = 1 ] && grep -aq 'etc/node.conf:[0-9]' tmp/out || echo 'NOT REFUSED: {command}'\nunchanged $s\n"));
     }
@@ -134,10 +157,8 @@ fn files(folder: &str, end: &str) -> Vec<PathBuf> {
 }
 
 fn check(said: &str, inputs: usize) {
-    let wrong: Vec<&str> = said
-        .split("\n=== ")
-        .filter(|block| ["panicked", "CHANGED", "NOT REFUSED"].iter().any(|word| block.contains(word)))
-        .collect();
+    let wrong: Vec<&str> =
+        said.split("\n=== ").filter(|block| ["panicked", "CHANGED", "NOT REFUSED"].iter().any(|word| block.contains(word))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n=== "));
     assert!(said.matches("=== ").count() >= inputs, "inputs are missing");
 }
