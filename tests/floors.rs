@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first. Folders of one floor do not know each other.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["error", "status", "clock", "rid", "log"],
     &["config", "cmd", "report", "state"],
     &["host"],
@@ -23,7 +23,8 @@ const FLOORS: [&[&str]; 9] = [
     &["service"],
     &["action"],
     &["bulk", "dr", "render"],
-    &["bin", "cli"],
+    &["cli"],
+    &["bin"],
 ];
 
 /// Folders with one file a driver: these may share only their mod.rs and the files named here.

@@ -281,3 +281,8 @@ pub trait Runner: Send + Sync {
     /// Runs `cmd` to its end (or starts it, for a background one).
     fn run(&self, cmd: &Cmd) -> Output;
 }
+
+/// The 2014 words for a program that is not there.
+pub fn not_found(program: &str) -> String {
+    format!("{program} does not exist or not in path or is not executable")
+}

@@ -46,7 +46,7 @@ impl Replay {
     #[must_use]
     pub fn missing(self, line: &str) -> Self {
         let argv = argv(line);
-        let why = super::system::not_found(argv.first().map_or("", String::as_str));
+        let why = super::not_found(argv.first().map_or("", String::as_str));
         self.add(line, Output { stages: vec![Stage { argv, end: End::NotRun(why), stderr: String::new() }], stdout: Vec::new() }, false)
     }
 

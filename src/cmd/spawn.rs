@@ -55,7 +55,7 @@ pub(super) fn prepare(cmd: &Cmd) -> Result<Ready<'_>, String> {
     let name = cmd.argv.first().ok_or("empty command")?;
     let path = search_path();
     let cwd = cmd.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
-    let program = which::which_in(name, Some(&path), cwd).map_err(|_| super::system::not_found(name))?;
+    let program = which::which_in(name, Some(&path), cwd).map_err(|_| super::not_found(name))?;
     let identity = cmd.user.as_deref().map(identity).transpose()?;
     Ok(Ready { cmd, program, path, identity })
 }

@@ -48,11 +48,6 @@ pub fn clear_interrupt() {
     ANSWERED.store(INTERRUPTS.load(Ordering::SeqCst), Ordering::SeqCst);
 }
 
-/// The 2014 words for a program that is not there.
-pub fn not_found(program: &str) -> String {
-    format!("{program} does not exist or not in path or is not executable")
-}
-
 /// A hold on one running command, from another thread.
 #[derive(Default)]
 pub struct Control {

@@ -1,3 +1,5 @@
+//! Tests of edit.rs.
+
 use super::*;
 use proptest::prelude::*;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Tests of env.rs.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -31,6 +31,7 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv
     let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
     allowed(host, log, name, rid)?;
+    make_cache(host, rid)?;
     let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
     let control = Control::default();
     let done = AtomicBool::new(false);
@@ -50,7 +51,9 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv
 /// The gate once more: what it saw may have changed since.
 fn allowed(host: &Host, log: &Logger, name: &str, rid: &str) -> Result<()> {
     if common::is_internal(rid) {
-        return Ok(()); // also the first contact, before there is a service
+        // rsync makes the last folder of a destination only, and system files go to var/cache/NODE
+        let cache = host.paths.var.join("cache");
+        return std::fs::create_dir_all(&cache).map_err(Error::io("create", &cache)); // also the first contact, before there is a service
     }
     let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
     let here = Instance::look(host, log, &service);
@@ -58,6 +61,15 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str) -> Result<()> {
         Some(why) => Err(Error::text(why)),
         None => Ok(()),
     }
+}
+
+/// The folder in which files of other nodes' systems are kept aside; rsync makes only the last part of a path.
+fn make_cache(host: &Host, rid: &str) -> Result<()> {
+    let cache = host.paths.var.join("cache");
+    if common::is_internal(rid) && rid != "sync#i0" {
+        std::fs::create_dir_all(&cache).map_err(Error::io("create", &cache))?;
+    }
+    Ok(())
 }
 
 /// Ends the writer when the connection is gone.

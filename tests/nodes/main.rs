@@ -18,6 +18,7 @@ mod bulk;
 mod clean;
 mod failover;
 mod faults;
+mod resources;
 mod smoke;
 mod story;
 

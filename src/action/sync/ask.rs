@@ -1,12 +1,11 @@
 //! The gate, from the sender's side: each peer is asked once, all at the same time, what it lets in.
 
-use super::{Task, Work, carry, decide};
+use super::{Task, Work, by_peer, carry, decide};
 use crate::cmd::Cmd;
 use crate::log::Level;
 use crate::state::gate::{Answer, Question, VERSION, to_line};
 use crate::state::history::Entry;
 use crate::sync::Class;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a peer may think.
@@ -14,15 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a recovery node may be for: anything but production. In the order 2014 printed it.
 const NOT_PRD: [&str; 9] = ["TMP", "PRA", "FOR", "INT", "DRP", "DEV", "PPRD", "REC", "TST"];
-
-/// The tasks by peer, in the order in which the peers first came.
-pub(super) fn by_peer<'a>(tasks: Vec<Task<'a>>) -> BTreeMap<String, Vec<Task<'a>>> {
-    let mut peers: BTreeMap<String, Vec<Task>> = BTreeMap::new();
-    for task in tasks {
-        peers.entry(task.peer.clone()).or_default().push(task);
-    }
-    peers
-}
 
 /// The tasks that their peers agree to.
 pub(super) fn granted<'a>(work: &Work<'a>, tasks: Vec<Task<'a>>) -> Vec<Task<'a>> {

@@ -1,6 +1,6 @@
 //! The transfers: snapshots and triggers around them, peers side by side, stamps, history, postsync.
 
-use super::{Task, Work, ask};
+use super::{Task, Work, by_peer};
 use crate::action::Id;
 use crate::cmd::{Cmd, system};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) fn all(work: &Work, tasks: Vec<Task>) {
     let frozen = freeze(work, &ready);
     let tasks = tasks.into_iter().filter(|t| frozen.iter().any(|r| r.rid == t.res.rid)).collect();
     std::thread::scope(|scope| {
-        for (peer, tasks) in ask::by_peer(tasks) {
+        for (peer, tasks) in by_peer(tasks) {
             scope.spawn(move || {
                 for task in &tasks {
                     if system::interrupted() {
@@ -134,7 +134,7 @@ pub(super) fn one(work: &Work, task: &Task) -> bool {
             true
         }
         Err(e) => {
-            work.fail_with(task.res, &Error::text(format!("{}: {e}", task.peer)));
+            work.fail_with(task.res, &e);
             remember(work, task, Entry { result: "failed".into(), why: Some(e.to_string()), ..Entry::default() });
             false
         }

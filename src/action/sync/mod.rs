@@ -154,3 +154,12 @@ impl Work<'_> {
         self.fail(res);
     }
 }
+
+/// The tasks by peer, peers by name.
+fn by_peer<'a>(tasks: Vec<Task<'a>>) -> BTreeMap<String, Vec<Task<'a>>> {
+    let mut peers: BTreeMap<String, Vec<Task>> = BTreeMap::new();
+    for task in tasks {
+        peers.entry(task.peer.clone()).or_default().push(task);
+    }
+    peers
+}

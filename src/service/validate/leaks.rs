@@ -2,7 +2,6 @@
 
 use super::{Check, key_span, sections};
 use crate::config::env::{DEFAULT, Section};
-use crate::resource;
 use crate::service::drivers;
 
 /// Meant to be set for all resources at once.
@@ -42,9 +41,4 @@ fn list(names: &[&str]) -> String {
         Some((first, more)) if !more.is_empty() => format!("{} and {} more sections", first.join(", "), more.len()),
         _ => names.join(", "),
     }
-}
-
-/// Keywords that any section may have.
-pub(super) fn common() -> impl Iterator<Item = &'static crate::config::keyword::Keyword> {
-    resource::COMMON.iter().chain(resource::TRIGGERS)
 }

@@ -1,11 +1,10 @@
 //! Sections: a resource of a known type that can be built on each node, or something else that is read.
 
-use super::leaks::common;
 use super::{Check, header_span, nearest, value_span};
 use crate::config::env::{DEFAULT, Section};
 use crate::config::keyword::Keyword;
 use crate::config::scope::{Params, ServiceConfig};
-use crate::resource::{Dropped, unsupported};
+use crate::resource::{self, Dropped, unsupported};
 use crate::rid::{KINDS, kind_of};
 use crate::service::drivers;
 use crate::sync::schedule::Schedule;
@@ -52,6 +51,11 @@ pub(super) fn keywords(check: &Check<'_>, section: &Section) -> Option<Vec<&'sta
         table.extend(keywords_of(&section.name, type_of(view, &section.name))?);
     }
     Some(table)
+}
+
+/// Keywords that any section may have.
+fn common() -> impl Iterator<Item = &'static Keyword> {
+    resource::COMMON.iter().chain(resource::TRIGGERS)
 }
 
 /// The keywords a section of this name and type may have; `None`: the type is unknown, or of no driver of this version.

@@ -1,3 +1,5 @@
+//! Tests of validate.
+
 use super::*;
 use std::path::Path;
 

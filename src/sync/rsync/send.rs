@@ -46,8 +46,8 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
         if !stage.stderr.trim().is_empty() {
             cx.log.error(format!("stderr:\n{}", stage.stderr));
         }
-        cx.log.error(format!("node {} synchronization failed ({} => {to})", job.peer, sources::python_list(&sources)));
-        return Err(Error::text(stage.why()));
+        let route = format!("{} => {to}", sources::python_list(&sources));
+        return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, stage.why())));
     }
     complain(cx, &out);
     Ok(summary(&out.text()))
