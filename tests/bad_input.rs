@@ -68,9 +68,8 @@ fn an_unreadable_service_file_is_refused_by_every_command() {
             "[ $rc = 1 ] && grep -aq \"etc/$s.env:[0-9]\" tmp/out || echo \"NOT REFUSED rc=$rc: {}\"\n",
             command.replace('"', "")
         ));
-        loops.push_str("unchanged $s\n");
     }
-    let said = on_each("unreadable", "env", &format!("shown svcmgr -s $s validate\nsvcmgr -s $s start 2>&1 | quiet\n{loops}"));
+    let said = on_each("unreadable", "env", &format!("shown svcmgr -s $s validate\nsvcmgr -s $s start 2>&1 | quiet\n{loops}unchanged $s\n"));
     check(&said, 25);
     snapshot("unreadable", &said);
 }
@@ -93,9 +92,9 @@ fn a_broken_node_conf_is_refused_by_every_command() {
         ["svcmgr -s good print status", "svcmgr -s good start", "svcmgr -s good sync all", "svcmon", "nodemgr get --param node.host_mode"]
     {
         loops.push_str(&format!("{command} > tmp/out 2>&1; rc=$?; cat tmp/out >> tmp/all\n"));
-        loops.push_str(&format!("[ $rc = 1 ] && grep -aq 'etc/node.conf:[0-9]' tmp/out || echo 'NOT REFUSED: {command}'\nunchanged $s\n"));
+        loops.push_str(&format!("[ $rc = 1 ] && grep -aq 'etc/node.conf:[0-9]' tmp/out || echo 'NOT REFUSED: {command}'\n"));
     }
-    let said = on_each("node.conf", "conf", &format!("shown svcmgr -s good print status\n{loops}"));
+    let said = on_each("node.conf", "conf", &format!("shown svcmgr -s good print status\n{loops}unchanged node.conf\n"));
     check(&said, 10);
     snapshot("node_conf", &said);
 }
