@@ -69,7 +69,8 @@ fn an_unreadable_service_file_is_refused_by_every_command() {
             command.replace('"', "")
         ));
     }
-    let said = on_each("unreadable", "env", &format!("shown svcmgr -s $s validate\nsvcmgr -s $s start 2>&1 | quiet\n{loops}unchanged $s\n"));
+    let said =
+        on_each("unreadable", "env", &format!("shown svcmgr -s $s validate\nsvcmgr -s $s start 2>&1 | quiet\n{loops}unchanged $s\n"));
     check(&said, 25);
     snapshot("unreadable", &said);
 }
