@@ -98,6 +98,10 @@ fn keys() {
             "always_on = n1 drpnode",
             "14:16-23 warning: `drpnode` is neither `nodes`, `drpnodes` nor a node of the service, as written: it has no effect [did you mean `drpnodes`?]",
         ),
+        (
+            "always_on = drpnodes drpnode",
+            "14:22-29 warning: `drpnode` is neither `nodes`, `drpnodes` nor a node of the service, as written: it has no effect [did you mean `drpnodes`?]",
+        ),
         ("mnt = /b", "13:1-4 warning: `mnt` is written again on line 14: the last one counts"),
         (
             "mnt_opt = rw # really",
