@@ -20,7 +20,7 @@ deps:           ## the packages the tests and the demo need (Debian; a no-op whe
 test: deps      ## everything: unit tests, recorded cases, floors, examples, real nodes, lints (as root)
 	$(CARGO) clippy --locked --all-targets --test nodes -- -D warnings
 	$(CARGO) test --locked
-	$(CARGO) test --locked --test nodes
+	$(CARGO) test --locked --test nodes -- --test-threads=4
 
 lint:           ## format and clippy
 	$(CARGO) fmt --check
