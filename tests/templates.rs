@@ -59,7 +59,7 @@ fn templates_make_valid_services() {
 fn findings(text: &str) -> Vec<(Severity, String)> {
     let env = EnvFile::parse(Path::new("etc/svc1.env"), text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let viewer = Viewer { node: "deb1", host_mode: "TST" };
-    validate(Arc::new(env), "svc1", viewer).into_iter().map(|d| (d.severity, format!("{:?} {}", d.span, d.message))).collect()
+    validate(&Arc::new(env), "svc1", viewer).into_iter().map(|d| (d.severity, format!("{:?} {}", d.span, d.message))).collect()
 }
 
 fn switched_on(text: &str) -> String {
@@ -73,7 +73,8 @@ fn generated() -> Vec<(String, String)> {
         ("DEFAULT".into(), template("DEFAULT", about, None, &[("", SERVICE), schedule])),
         ("subset".into(), template("subset#fs:a", "a set of resources of one type: those with subset = a", None, &[("", SUBSET)])),
     ];
-    let common = [("Every resource has these.", COMMON), ("Commands run around actions, on the node that acts, without a shell.", TRIGGERS)];
+    let common =
+        [("Every resource has these.", COMMON), ("Commands run around actions, on the node that acts, without a shell.", TRIGGERS)];
     for name in ["ip", "loop", "vg", "fs", "container.docker", "app", "hb"] {
         let (kind, ty) = name.split_once('.').unwrap_or((name, ""));
         let driver = RESOURCES.iter().find(|d| d.kind == kind && (ty.is_empty() || d.types.contains(&ty))).unwrap();

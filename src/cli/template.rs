@@ -48,7 +48,9 @@ pub fn completion(program: &Program, words: &[String]) -> Result<u8> {
 /// `svcmgr man`: the manual page.
 pub fn man(program: &Program) -> Result<u8> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(args::command(program, "svcmgr")).render(&mut text).map_err(|e| Error::text(format!("cannot make the man page: {e}")))?;
+    clap_mangen::Man::new(args::command(program, "svcmgr"))
+        .render(&mut text)
+        .map_err(|e| Error::text(format!("cannot make the man page: {e}")))?;
     out(&String::from_utf8_lossy(&text));
     Ok(0)
 }

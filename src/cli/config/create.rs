@@ -10,8 +10,17 @@ use std::path::Path;
 
 /// Names that are programs.
 const PROGRAMS: [&str; 11] = [
-    "svcmgr", "svcmon", "nodemgr", "allservices", "allupservices", "alldownservices", "allprimaryservices", "allsecondaryservices",
-    "svcfreeze", "svcthaw", "svcfrozen",
+    "svcmgr",
+    "svcmon",
+    "nodemgr",
+    "allservices",
+    "allupservices",
+    "alldownservices",
+    "allprimaryservices",
+    "allsecondaryservices",
+    "svcfreeze",
+    "svcthaw",
+    "svcfrozen",
 ];
 
 pub(super) fn create(store: &Store<'_>, resources: &[String]) -> Result<(u8, String)> {
@@ -22,7 +31,8 @@ pub(super) fn create(store: &Store<'_>, resources: &[String]) -> Result<(u8, Str
     }
     given.sort_by_key(|g| g.section != DEFAULT);
     let node = &store.host.node;
-    let defaults = [("mode", "hosted".to_owned()), ("service_type", "TST".into()), ("nodes", node.clone()), ("autostart_node", node.clone())];
+    let defaults =
+        [("mode", "hosted".to_owned()), ("service_type", "TST".into()), ("nodes", node.clone()), ("autostart_node", node.clone())];
     let mut said = String::new();
     for one in &mut given {
         let defaults = if one.section == DEFAULT { defaults.as_slice() } else { &[] };
@@ -46,11 +56,15 @@ pub(super) fn install(store: &Store<'_>, envfile: Option<&str>) -> Result<String
 /// The name is one, and there is no such service.
 fn may_be_made(store: &Store<'_>) -> Result<()> {
     let name = store.name;
-    let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.starts_with(['.', '-']);
-    let is_reserved = PROGRAMS.contains(&name) || [".env", ".dir", ".d", ".cluster", ".stonith", ".conf"].iter().any(|end| name.ends_with(end));
+    let is_plain =
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.starts_with(['.', '-']);
+    let is_reserved =
+        PROGRAMS.contains(&name) || [".env", ".dir", ".d", ".cluster", ".stonith", ".conf"].iter().any(|end| name.ends_with(end));
     if !is_plain || is_reserved {
         // not through the log: its file would get that name
-        return refuse(&format!("'{name}' cannot be the name of a service: letters, digits, dots, dashes; no name of a program or file of the agent"));
+        return refuse(&format!(
+            "'{name}' cannot be the name of a service: letters, digits, dots, dashes; no name of a program or file of the agent"
+        ));
     }
     if store.path().symlink_metadata().is_ok() {
         return refuse(&format!("service {name} already exists"));

@@ -69,7 +69,7 @@ fn run_editor(store: &Store<'_>, copy: &Path) -> Result<()> {
 /// The errors that were not there before: an old one does not stand in the way of other edits.
 fn new_errors(store: &Store<'_>, before: &[u8], after: &[u8]) -> Vec<Diagnostic> {
     let found = |bytes: &[u8]| match EnvFile::parse(&store.path(), bytes) {
-        Ok(file) => (validate(Arc::new(file), store.name, store.viewer()), false),
+        Ok(file) => (validate(&Arc::new(file), store.name, store.viewer()), false),
         Err(errors) => (of_parse_errors(&errors), true),
     };
     let ((old, _), (new, unreadable)) = (found(before), found(after));

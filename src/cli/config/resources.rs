@@ -56,7 +56,8 @@ pub(super) fn parse(resources: &[String], taken: impl Fn(&str) -> bool, first: u
 }
 
 fn word(object: &mut Map<String, Value>, key: &str, text: &str) -> Result<Option<String>> {
-    match object.remove(key) {
+    // keeps the order of the others
+    match object.shift_remove(key) {
         None => Ok(None),
         Some(Value::String(word)) => Ok(Some(word)),
         Some(_) => refuse(&format!("can not parse resource: {text}: {key} is not a string")),

@@ -17,7 +17,7 @@ pub(super) fn validate(store: &Store<'_>, format: Format, color: bool) -> Result
     let path = store.path();
     let raw = std::fs::read(&path).map_err(Error::io("read", &path))?;
     let found = match EnvFile::parse(&path, raw.clone()) {
-        Ok(file) => check(Arc::new(file), store.name, store.viewer()),
+        Ok(file) => check(&Arc::new(file), store.name, store.viewer()),
         Err(errors) => of_parse_errors(&errors),
     };
     let code = u8::from(found.iter().any(|d| d.severity == Severity::Error));

@@ -68,14 +68,14 @@ impl Store<'_> {
         } else {
             atomic::write(&path, new.to_bytes())?;
         }
-        self.say_new(&validate(Arc::new(old), self.name, self.viewer()), new);
+        self.say_new(&validate(&Arc::new(old), self.name, self.viewer()), new);
         Ok(())
     }
 
     /// What is wrong with the new file and was not before: said, not refused, as 2014 took any value.
     pub fn say_new(&self, before: &[Diagnostic], new: EnvFile) {
         let file = self.path().display().to_string();
-        for finding in validate(Arc::new(new), self.name, self.viewer()) {
+        for finding in validate(&Arc::new(new), self.name, self.viewer()) {
             if before.iter().any(|b| b.message == finding.message) {
                 continue;
             }

@@ -9,6 +9,8 @@ use crate::service::drivers;
 /// The words that stand for nodes behind an `@`.
 const SCOPES: [&str; 5] = ["nodes", "drpnodes", "encapnodes", "flex_primary", "drp_flex_primary"];
 
+const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
 pub(super) fn check(check: &mut Check<'_>) {
     for section in check.all_sections() {
         let Some(table) = sections::keywords(check, section) else { continue };
@@ -68,7 +70,10 @@ fn known_scope(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &s
     }
     let column = 2 + base.chars().count();
     let span = Span { line: entry.line, column, end: column + scope.chars().count() };
-    check.warning(Some(span), format!("unknown scope `{scope}`: no node of the service looks it up")).about(&section.name, Some(base)).did_you_mean(close);
+    check
+        .warning(Some(span), format!("unknown scope `{scope}`: no node of the service looks it up"))
+        .about(&section.name, Some(base))
+        .did_you_mean(close);
 }
 
 fn typed(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &str, keyword: &Keyword) {
@@ -85,14 +90,34 @@ fn typed(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &str, ke
     };
     if let Some(why) = wrong {
         let close = if let Type::Choice(words) = keyword.ty { nearest(text, words.iter().copied()) } else { None };
-        check.error(Some(value_span(entry)), format!("{}.{base}: {why}", section.name)).about(&section.name, Some(base)).did_you_mean(close);
+        check
+            .error(Some(value_span(entry)), format!("{}.{base}: {why}", section.name))
+            .about(&section.name, Some(base))
+            .did_you_mean(close);
         return;
+    }
+    if base == "sync_days" {
+        days(check, section, entry);
     }
     if let (Type::Text, Some(line)) = (keyword.ty, entry.continued.first()) {
         check
             .warning(Some(value_span(entry)), format!("the value goes on on line {line}: the line break belongs to it"))
             .about(&section.name, Some(base))
             .help("a line that begins with a blank continues the value above");
+    }
+}
+
+/// A day nobody knows is a day without syncs.
+fn days(check: &mut Check<'_>, section: &Section, entry: &Entry) {
+    for day in value::json_list(&entry.value).unwrap_or_default() {
+        let word = day.as_str().map_or_else(|| day.to_string(), str::to_owned);
+        if !DAYS.contains(&word.to_lowercase().as_str()) {
+            let close = nearest(&word, DAYS);
+            check
+                .warning(Some(value_span(entry)), format!("`{word}` is no day of the week: it has no effect"))
+                .about(&section.name, Some("sync_days"))
+                .did_you_mean(close);
+        }
     }
 }
 
@@ -106,7 +131,14 @@ fn words(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &str) {
     }
     for word in entry.value.split_whitespace().filter(|w| !known.contains(w)) {
         let close = nearest(word, known.iter().copied());
-        let what = if base == "target" { "neither `nodes` nor `drpnodes`" } else { "neither `nodes`, `drpnodes` nor a node of the service, as written" };
-        check.warning(Some(word_span(entry, word)), format!("`{word}` is {what}: it has no effect")).about(&section.name, Some(base)).did_you_mean(close);
+        let what = if base == "target" {
+            "neither `nodes` nor `drpnodes`"
+        } else {
+            "neither `nodes`, `drpnodes` nor a node of the service, as written"
+        };
+        check
+            .warning(Some(word_span(entry, word)), format!("`{word}` is {what}: it has no effect"))
+            .about(&section.name, Some(base))
+            .did_you_mean(close);
     }
 }

@@ -15,14 +15,19 @@ pub(super) fn check(check: &mut Check<'_>) {
         if FOR_ALL.contains(&base) || drivers::SERVICE.iter().chain(drivers::INTERNAL_SCHEDULE).any(|k| k.name == base) {
             continue;
         }
-        let reads = |s: &&Section| sections::keywords(check, s).is_some_and(|t| t.iter().any(|k| k.name == base)) && !sections::is_tuning(&s.name);
+        let reads =
+            |s: &&Section| sections::keywords(check, s).is_some_and(|t| t.iter().any(|k| k.name == base)) && !sections::is_tuning(&s.name);
         let readers: Vec<&Section> = check.env.sections().filter(reads).collect();
         // only the same spelling overrides: a scoped key here beats a plain one in the section
         let inherit: Vec<&str> = readers.iter().filter(|s| s.get(&entry.key).is_none()).map(|s| s.name.as_str()).collect();
         if inherit.is_empty() {
             continue;
         }
-        let beaten: Vec<&str> = readers.iter().filter(|s| entry.key != base && s.get(&entry.key).is_none() && s.get(base).is_some()).map(|s| s.name.as_str()).collect();
+        let beaten: Vec<&str> = readers
+            .iter()
+            .filter(|s| entry.key != base && s.get(&entry.key).is_none() && s.get(base).is_some())
+            .map(|s| s.name.as_str())
+            .collect();
         let mut message = format!("`{}` in [DEFAULT] is inherited by {}", entry.key, list(&inherit));
         if !beaten.is_empty() {
             message.push_str(&format!("; it beats the plain `{base}` of {}", list(&beaten)));

@@ -11,10 +11,13 @@ pub(super) fn check(check: &mut Check<'_>) {
         for line in section.headers.iter().skip(1) {
             let first = section.headers.first().copied().unwrap_or_default();
             let span = Span { line: *line, column: 1, end: section.name.chars().count() + 3 };
-            check.warning(Some(span), format!("section [{}] again: it is merged with that of line {first}", section.name)).about(&section.name, None);
+            check
+                .warning(Some(span), format!("section [{}] again: it is merged with that of line {first}", section.name))
+                .about(&section.name, None);
         }
         for old in &section.shadowed {
-            let again = section.entries.iter().chain(&section.shadowed).filter(|e| e.key == old.key && e.line > old.line).map(|e| e.line).min();
+            let again =
+                section.entries.iter().chain(&section.shadowed).filter(|e| e.key == old.key && e.line > old.line).map(|e| e.line).min();
             let message = format!("`{}` is written again on line {}: the last one counts", old.key, again.unwrap_or_default());
             check.warning(Some(key_span(old)), message).about(&section.name, Some(&old.key));
         }

@@ -8,7 +8,7 @@ mod service;
 
 pub use sections::{keywords_of, types_of};
 
-use crate::config::env::{Entry, EnvFile, ParseErrors, Section, DEFAULT};
+use crate::config::env::{DEFAULT, Entry, EnvFile, ParseErrors, Section};
 use crate::config::scope::ServiceConfig;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -72,18 +72,18 @@ pub struct Viewer<'a> {
 }
 
 /// All errors and warnings of a readable file, in line order; those of the whole file first.
-pub fn validate(env: Arc<EnvFile>, service: &str, viewer: Viewer<'_>) -> Vec<Diagnostic> {
+pub fn validate(env: &Arc<EnvFile>, service: &str, viewer: Viewer<'_>) -> Vec<Diagnostic> {
     let here = ServiceConfig::new(env.clone(), viewer.node);
     let everyone: Vec<ServiceConfig> = here.scope.everyone().map(|node| here.impersonate(node)).collect();
     let views = if everyone.is_empty() { vec![here.clone()] } else { everyone };
-    let mut check = Check { env: &env, here: &here, views: &views, service, viewer, found: Vec::new() };
+    let mut check = Check { env, here: &here, views: &views, service, viewer, found: Vec::new() };
     lines::check(&mut check);
     service::check(&mut check);
     keys::check(&mut check);
     leaks::check(&mut check);
     sections::check(&mut check);
     let mut found = check.found;
-    found.sort_by(|a, b| (a.span, a.severity).cmp(&(b.span, b.severity)));
+    found.sort_by_key(|d| (d.span, d.severity));
     found
 }
 
@@ -113,11 +113,12 @@ impl<'a> Check<'a> {
         self.env.section(DEFAULT).into_iter().chain(self.env.sections())
     }
 
+    /// A new finding; the caller may say more about it.
+    #[allow(clippy::indexing_slicing, reason = "it has just been pushed")]
     fn add(&mut self, severity: Severity, span: Option<Span>, message: impl Into<String>) -> &mut Diagnostic {
-        let new = Diagnostic { severity, span, section: None, key: None, message: message.into(), help: None };
-        let at = self.found.len();
-        self.found.push(new);
-        &mut self.found[at..][0]
+        self.found.push(Diagnostic { severity, span, section: None, key: None, message: message.into(), help: None });
+        let last = self.found.len() - 1;
+        &mut self.found[last]
     }
 
     fn error(&mut self, span: Option<Span>, message: impl Into<String>) -> &mut Diagnostic {
@@ -193,7 +194,6 @@ fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Opt
     let distance = |c: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase());
     candidates.into_iter().filter(|c| !c.is_empty()).min_by_key(distance).filter(|c| distance(c) <= allowed)
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use crate::config::scope::{Params, ServiceConfig};
 use crate::resource::{self, Dropped, unsupported};
 use crate::rid::{KINDS, kind_of};
 use crate::service::drivers;
+use crate::sync::schedule::Schedule;
 use std::collections::BTreeMap;
 
 /// What a resource section is on one node.
@@ -22,6 +23,9 @@ enum Found {
 }
 
 pub(super) fn check(check: &mut Check<'_>) {
+    for section in check.all_sections().filter(|s| s.name == DEFAULT || s.name == "sync" || kind_of(&s.name) == Some("sync")) {
+        schedule(check, section);
+    }
     for section in check.env.sections() {
         match kind_of(&section.name) {
             Some(_) if is_tuning(&section.name) => {}
@@ -135,9 +139,17 @@ fn resource(check: &mut Check<'_>, section: &Section, kind: &str) {
                 return not_here(check, section, view, &format!("{what} is not supported by this version"), None);
             }
             Found::Array(ty) => return not_here(check, section, view, &format!("sync type {ty} is not supported by this version"), None),
-            Found::Unknown(ty) if ty.is_empty() => return not_here(check, section, view, &format!("type must be set in section {name}"), None),
+            Found::Unknown(ty) if ty.is_empty() => {
+                return not_here(check, section, view, &format!("type must be set in section {name}"), None);
+            }
             Found::Unknown(ty) => {
-                return not_here(check, section, view, &format!("unknown {kind} type {ty} in section {name}"), nearest(&ty, types_of(kind)));
+                return not_here(
+                    check,
+                    section,
+                    view,
+                    &format!("unknown {kind} type {ty} in section {name}"),
+                    nearest(&ty, types_of(kind)),
+                );
             }
         }
     }
@@ -160,7 +172,11 @@ fn missing(view: &ServiceConfig, section: &str, table: &[Keyword], build: fn(&Pa
         Ok(()) => return Vec::new(),
     };
     let unsaid = |key: &str| lines.iter().all(|l| !mentions(l, key));
-    let more: Vec<String> = table.iter().filter(|k| k.required && p.text(k.name).is_none() && unsaid(k.name)).map(|k| format!("{} must be set in section {section}", k.name)).collect();
+    let more: Vec<String> = table
+        .iter()
+        .filter(|k| k.required && p.text(k.name).is_none() && unsaid(k.name))
+        .map(|k| format!("{} must be set in section {section}", k.name))
+        .collect();
     lines.extend(more);
     lines
 }
@@ -202,11 +218,32 @@ fn not_built(check: &mut Check<'_>, section: &Section, line: &str, only_on: Opti
     };
 }
 
+/// Days and periods that are JSON, but no days and periods.
+fn schedule(check: &mut Check<'_>, section: &Section) {
+    for line in Schedule::of(check.here, &section.name).faults {
+        let keys = || section.entries.iter().filter(|e| e.key == "sync_period" || e.key == "sync_days");
+        let named = keys().find(|e| mentions(&line, &e.key)).or_else(|| keys().find(|e| e.key == "sync_period"));
+        let key = named.map(|e| e.key.as_str());
+        let is_known = |d: &super::Diagnostic| {
+            d.severity == super::Severity::Error
+                && key.is_some()
+                && d.key.as_deref() == key
+                && d.section.as_deref() == Some(section.name.as_str())
+        };
+        // what is inherited is found in DEFAULT
+        if let Some(entry) = named.filter(|_| !check.found.iter().any(is_known)) {
+            check.error(Some(value_span(entry)), line).about(&section.name, key);
+        }
+    }
+}
+
 fn same_but_for_case(check: &mut Check<'_>, section: &Section) {
     let twin = check.env.sections().take_while(|s| s.name != section.name).find(|s| s.name.eq_ignore_ascii_case(&section.name));
     if let Some(twin) = twin {
         let line = twin.headers.first().copied().unwrap_or_default();
-        check.error(header_span(section), format!("resource {} is [{}] of line {line} in another case", section.name, twin.name)).about(&section.name, None);
+        check
+            .error(header_span(section), format!("resource {} is [{}] of line {line} in another case", section.name, twin.name))
+            .about(&section.name, None);
     }
 }
 
@@ -220,7 +257,8 @@ fn subset(check: &mut Check<'_>, section: &Section) {
     };
     // the type of a set is that of its rows: disk.vg for vg#1
     let is_of_kind = |k: &str| kind.split('.').any(|part| part == k) || ((k == "loop" || k == "vg") && kind == "disk");
-    let is_member = |s: &Section| kind_of(&s.name).is_some_and(is_of_kind) && check.views.iter().any(|v| v.text(&s.name, "subset") == Some(wanted));
+    let is_member =
+        |s: &Section| kind_of(&s.name).is_some_and(is_of_kind) && check.views.iter().any(|v| v.text(&s.name, "subset") == Some(wanted));
     if !check.env.sections().any(is_member) {
         check.warning(header_span(section), format!("no resource is in subset {set}")).about(&section.name, None);
     }
@@ -239,5 +277,8 @@ fn nobody_reads(check: &mut Check<'_>, section: &Section) {
         let letters = kind.trim_end_matches(|c: char| c.is_ascii_digit() || c.is_whitespace());
         nearest(letters, KINDS).map(|k| format!("{k}#{}", if digits.is_empty() { "0" } else { &digits }))
     };
-    check.warning(header_span(section), format!("nobody reads section [{}]: it is ignored", section.name)).about(&section.name, None).did_you_mean(proposal.as_deref());
+    check
+        .warning(header_span(section), format!("nobody reads section [{}]: it is ignored", section.name))
+        .about(&section.name, None)
+        .did_you_mean(proposal.as_deref());
 }

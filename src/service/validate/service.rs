@@ -7,8 +7,12 @@ use crate::config::value;
 pub(super) fn check(check: &mut Check<'_>) {
     managed_here(check);
     let (mode, _) = check.default("mode");
-    if let (true, Some(entry)) = (mode.is_empty() || mode == "hosted", check.here.entry(DEFAULT, "pkg_name").filter(|e| !e.value.is_empty())) {
-        check.error(Some(super::key_span(entry)), "pkg_name needs a mode other than hosted (sg, rhcs, vcs)").about(DEFAULT, Some("pkg_name"));
+    if let (true, Some(entry)) =
+        (mode.is_empty() || mode == "hosted", check.here.entry(DEFAULT, "pkg_name").filter(|e| !e.value.is_empty()))
+    {
+        check
+            .error(Some(super::key_span(entry)), "pkg_name needs a mode other than hosted (sg, rhcs, vcs)")
+            .about(DEFAULT, Some("pkg_name"));
     }
     service_type(check);
     flex(check);
@@ -91,7 +95,10 @@ fn names(check: &mut Check<'_>) {
             let same = known.contains(&word) || (key != "autostart_node" && known.contains(&word.to_lowercase().as_str()));
             if !same {
                 let close = nearest(word, known.iter().copied());
-                check.warning(Some(word_span(entry, word)), format!("`{word}` is not a node of the service")).about(DEFAULT, Some(key)).did_you_mean(close);
+                check
+                    .warning(Some(word_span(entry, word)), format!("`{word}` is not a node of the service"))
+                    .about(DEFAULT, Some(key))
+                    .did_you_mean(close);
             }
         }
     }

@@ -19,7 +19,7 @@ ipdev = eth0
 fn findings(text: impl Into<Vec<u8>>) -> Vec<String> {
     let env = EnvFile::parse(Path::new("etc/svc1.env"), text).unwrap();
     let viewer = Viewer { node: "n1", host_mode: "TST" };
-    validate(Arc::new(env), "svc1", viewer).iter().map(show).collect()
+    validate(&Arc::new(env), "svc1", viewer).iter().map(show).collect()
 }
 
 fn show(d: &Diagnostic) -> String {
@@ -37,4 +37,154 @@ fn with(more: &str) -> Vec<String> {
 #[test]
 fn a_good_file_has_no_findings() {
     assert_eq!(findings(GOOD), [""; 0]);
+}
+
+#[test]
+fn what_makes_a_service_unusable() {
+    let types = "PRD, PPRD, REC, INT, DEV, TST, TMP, DRP, FOR, PRA";
+    for (old, new, wanted) in [
+        ("nodes = n1 n2", "nodes = n1x n2", "3:9-15 error: service svc1 not managed here: n1 is neither in nodes nor in drpnodes"),
+        (
+            "service_type = TST",
+            "service_type = tst",
+            &format!("2:16-19 error: DEFAULT.service_type: \"tst\" is not one of {types} [did you mean `TST`?]"),
+        ),
+        (
+            "service_type = TST",
+            "",
+            &format!("1:1-10 error: service_type is not set [one of {types}; without it the service is taken as TST]"),
+        ),
+        (
+            "service_type = TST",
+            "service_type =",
+            &format!("2:1-13 error: service_type is not set [one of {types}; without it the service is taken as TST]"),
+        ),
+        ("service_type = TST", "service_type = TST\npkg_name = x", "3:1-9 error: pkg_name needs a mode other than hosted (sg, rhcs, vcs)"),
+        ("service_type = TST", "service_type = TST\nflex_min_nodes = 2", "3:18-19 error: invalid flex_min_nodes '2' (>1 nb of nodes)."),
+        ("service_type = TST", "service_type = TST\nflex_max_nodes = 0", "3:18-19 error: invalid flex_max_nodes '0' (<flex_min_nodes)."),
+        (
+            "service_type = TST",
+            "service_type = TST\nflex_cpu_low_threshold = 101",
+            "3:26-29 error: invalid flex_cpu_low_threshold '101' (>100).",
+        ),
+    ] {
+        let found = findings(GOOD.replacen(old, new, 1));
+        assert!(found.iter().any(|f| f == wanted), "{new}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_production_node_takes_production_services_only() {
+    let env = Arc::new(EnvFile::parse(Path::new("x"), GOOD).unwrap());
+    let found = validate(&env, "svc1", Viewer { node: "n1", host_mode: "PRD" });
+    assert_eq!(
+        found.iter().map(show).collect::<Vec<_>>(),
+        ["2:16-19 error: service svc1 type TST is not allowed to run on this node (host mode PRD)"]
+    );
+}
+
+#[test]
+fn keys() {
+    let fs = "[fs#1]\ntype = ext4\ndev = /dev/a\nmnt = /a\n";
+    for (line, wanted) in [
+        ("mnt_opts = rw", "14:1-9 warning: unknown keyword `mnt_opts` in section fs#1: it has no effect [did you mean `mnt_opt`?]"),
+        ("nodes = n1", "14:1-6 warning: unknown keyword `nodes` in section fs#1: it has no effect [it belongs in [DEFAULT]]"),
+        ("mnt@drpnode = /b", "14:5-12 warning: unknown scope `drpnode`: no node of the service looks it up [did you mean `drpnodes`?]"),
+        ("optional@n1 = true", "14:1-12 warning: `optional` is not looked up with scopes: this has no effect"),
+        ("optional = ja", "14:12-14 error: fs#1.optional: not a boolean: \"ja\" (1, yes, true, on, 0, no, false or off)"),
+        ("restart = 1.5", "14:11-14 error: fs#1.restart: not an integer: \"1.5\""),
+        ("restart = -1", "14:11-13 error: fs#1.restart: must not be negative: -1"),
+        (
+            "always_on = n1 drpnode",
+            "14:16-23 warning: `drpnode` is neither `nodes`, `drpnodes` nor a node of the service, as written: it has no effect [did you mean `drpnodes`?]",
+        ),
+        (
+            "always_on = drpnodes drpnode",
+            "14:22-29 warning: `drpnode` is neither `nodes`, `drpnodes` nor a node of the service, as written: it has no effect [did you mean `drpnodes`?]",
+        ),
+        ("mnt = /b", "13:1-4 warning: `mnt` is written again on line 14: the last one counts"),
+        (
+            "mnt_opt = rw # really",
+            "14:14-22 warning: this is no comment: it belongs to the value [a comment stands on a line of its own, or behind a value, a blank and `;`]",
+        ),
+        ("mnt_opt = \"rw\"", "14:11-15 warning: the quotes belong to the value"),
+        (
+            " mnt_opt = rw",
+            "13:7-9 warning: the value goes on on line 14: the line break belongs to it [a line that begins with a blank continues the value above]",
+        ),
+    ] {
+        assert_eq!(with(&format!("{fs}{line}\n")), [wanted], "{line}");
+    }
+    for fine in [
+        "mnt_opt@n1 = rw",
+        "mnt_opt@NODES = rw",
+        "pre_start = /bin/true",
+        "mnt_opt = rw ; really",
+        "always_on = nodes n3",
+        "tags@flex_primary = a",
+    ] {
+        assert_eq!(with(&format!("{fs}{fine}\n")), [""; 0], "{fine}");
+    }
+}
+
+#[test]
+fn sections_and_types() {
+    for (text, wanted) in [
+        ("[fs #1]\nmnt = /a\n", &["10:1-8 warning: nobody reads section [fs #1]: it is ignored [did you mean `fs#1`?]"][..]),
+        ("[conatiner#2]\n", &["10:1-14 warning: nobody reads section [conatiner#2]: it is ignored [did you mean `container#2`?]"]),
+        ("[fs#1] type = x\ndev = a\nmnt = /a\n", &["10:8-16 warning: what stands behind a section's name is not read"]),
+        ("[fs#1]\nmnt = /a\n", &["10:1-7 error: dev must be set in section fs#1"]),
+        ("[fs#1]\ndev = a\nmnt@nodes = /a\n", &["10:1-7 warning: mnt must be set in section fs#1 (on n3)"]),
+        ("[IP#1]\nipname = a\nipdev = b\n", &["10:1-7 error: resource IP#1 is [ip#1] of line 7 in another case"]),
+        ("[container#1]\nrun_image = a\n", &["10:1-14 error: type must be set in section container#1"]),
+        (
+            "[container#1]\ntype = dokcer\n",
+            &["11:8-14 error: unknown container type dokcer in section container#1 [did you mean `docker`?]"],
+        ),
+        ("[container#1]\ntype = lxc\n", &["11:8-11 error: container type lxc is not supported by this version"]),
+        ("[drbd#1]\nres = a\n", &["10:1-9 error: drbd is not supported by this version"]),
+        ("[sync#1]\ntype = netapp\n", &["11:8-14 error: sync type netapp is not supported by this version"]),
+        (
+            "[sync#1]\nsrc = /a\ndst = /a\ntarget = nodes\nsync_days = [\"mondai\"]\n",
+            &["14:13-23 warning: `mondai` is no day of the week: it has no effect [did you mean `monday`?]"],
+        ),
+        (
+            "[sync#1]\nsrc = /a\ndst = /a\ntarget = node\n",
+            &["13:10-14 warning: `node` is neither `nodes` nor `drpnodes`: it has no effect [did you mean `nodes`?]"],
+        ),
+        ("[sync]\nsync_period = [\"25:00\", \"26:00\"]\n", &["11:15-33 error: malformed period: [u'25:00', u'26:00']"]),
+        ("[subset#fs:a]\nparallel = true\n", &["10:1-14 warning: no resource is in subset fs:a"]),
+        ("[hb#1]\ntype = OpenHA\n", &[]),
+        ("[vg#1]\nvgname = a\n", &[]),
+        ("[sync#i0]\noptions = -a\n", &[]),
+    ] {
+        assert_eq!(with(text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn default_leaks_into_sections() {
+    let found = findings(GOOD.replacen("[ip#1]", "type = x\nipdev@n1 = eth1\nrestart = 2\ndev = /a\n[ip#1]", 1));
+    assert_eq!(
+        found,
+        [
+            "7:1-5 warning: `type` in [DEFAULT] is inherited by ip#1",
+            "8:1-9 warning: `ipdev@n1` in [DEFAULT] is inherited by ip#1; it beats the plain `ipdev` of ip#1",
+        ]
+    );
+}
+
+#[test]
+fn bytes_that_are_not_utf_8() {
+    let mut text = GOOD.as_bytes().to_vec();
+    text.extend(b"# d\xe9j\xe0 vu\n");
+    assert_eq!(findings(text), ["10:4-5 warning: not UTF-8: the line is read as Latin-1 [save the file as UTF-8]"]);
+}
+
+#[test]
+fn whoever_may_run_it_sees_its_own_errors() {
+    let text = format!("{GOOD}[fs#1]\ndev = a\nmnt@nodes = /a\n");
+    let env = Arc::new(EnvFile::parse(Path::new("x"), text).unwrap());
+    let found = validate(&env, "svc1", Viewer { node: "n3", host_mode: "TST" });
+    assert_eq!(found.iter().map(show).collect::<Vec<_>>(), ["10:1-7 error: mnt must be set in section fs#1"]);
 }
