@@ -66,3 +66,37 @@ fn a_service_is_started_after_the_crash_of_its_node() {
     assert_eq!(bed.sh("n1", "ip -o addr | grep -c 10.99.0.100 || true"), "0");
     assert_eq!(bed.sh("n2", "cat /srv/svc1/f"), "kept");
 }
+
+#[test]
+fn switch_stops_here_and_starts_there_or_stops_nothing() {
+    let bed = shared_disk();
+    bed.sh("n1", "svc1 start; echo kept >/srv/svc1/f");
+    bed.sh("n1", "svc1 switch --to n2");
+    nothing_left(&bed, "n1", &[]);
+    assert_eq!(bed.sh("n2", "cat /srv/svc1/f"), "kept");
+    // back again, to a node that does not answer: the service stays where it is
+    bed.ctl("cut", &["n1"]);
+    let said = bed.run("n2", "svc1 switch --to n1");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("n1 cannot be reached") && said.stderr.contains("nothing was stopped"), "{}", said.stderr);
+    assert_eq!(bed.sh("n2", "cat /srv/svc1/f"), "kept");
+    let said = bed.run("n2", "svc1 switch --to n9");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("destination node n9 is not in service node list"), "{}", said.stderr);
+}
+
+#[test]
+fn boot_starts_it_where_it_is_to_start_and_frozen_services_stay_as_they_are() {
+    let bed = shared_disk();
+    bed.sh("n1", "svc1 freeze");
+    let said = bed.run("n1", "allservices boot");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    nothing_left(&bed, "n1", &[]);
+    bed.sh("n1", "svc1 thaw; allservices boot");
+    bed.sh("n2", "allservices boot"); // not its turn: startstandby, of nothing
+    nothing_left(&bed, "n2", &[]);
+    let log = bed.sh("n1", "cat /opt/opensvc/log/svc1.log");
+    assert!(log.contains(" - SVC1.FS#1 - INFO - mount -t ext4 -o rw,loop /shared/svc1.img /srv/svc1"), "{log}");
+    bed.sh("n1", "allservices shutdown");
+    nothing_left(&bed, "n1", &[]);
+}

@@ -30,7 +30,7 @@ options = --exclude=/lost+found
 ";
 
 /// The sender's node n1, up, and n2 with its file system mounted; `size` of the one on n2.
-fn pair(size: &str, more: &str) -> Nodes {
+pub fn pair(size: &str, more: &str) -> Nodes {
     let bed = Nodes::with_svcmgr(&["n1", "n2"]);
     bed.sh("n1", "truncate -s 400M /disk/d.img; mkfs.ext4 -q /disk/d.img");
     bed.sh("n2", &format!("truncate -s {size} /disk/d.img; mkfs.ext4 -q /disk/d.img"));

@@ -21,6 +21,7 @@ mod faults;
 mod resources;
 mod smoke;
 mod story;
+mod sync;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {
