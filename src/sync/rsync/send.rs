@@ -1,7 +1,7 @@
 //! The transfer: the rsync command, its progress, what it says at its end.
 
 use super::{Kind, Rsync, snap, sources};
-use crate::cmd::{Cmd, OnOutput, Output};
+use crate::cmd::{Cmd, OnOutput, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::log::Level;
@@ -47,10 +47,15 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
             cx.log.error(format!("stderr:\n{}", stage.stderr));
         }
         let route = format!("{} => {to}", sources::python_list(&sources));
-        return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, stage.why())));
+        return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, cause(stage))));
     }
     complain(cx, &out);
     Ok(summary(&out.text()))
+}
+
+/// The first complaint says what happened, the later ones what followed from it.
+fn cause(stage: &Stage) -> String {
+    stage.stderr.lines().find(|l| !l.trim().is_empty()).map_or_else(|| stage.why(), str::to_owned)
 }
 
 fn complain(cx: &Cx, out: &Output) {
