@@ -8,7 +8,7 @@ use crate::log::Level;
 use crate::service::Res;
 use crate::state::history::{self, Entry};
 use crate::state::stamp;
-use crate::sync::{Job, Sent, rsync};
+use crate::sync::{Job, Sent, SyncDriver, rsync};
 use std::time::{Duration, Instant};
 
 /// How long a trigger may take.
@@ -49,7 +49,7 @@ pub(super) fn all(work: &Work, tasks: Vec<Task>) {
 
 /// Takes the snapshots of all resources between the two triggers; those that can be sent.
 fn freeze<'a>(work: &Work, resources: &[&'a Res]) -> Vec<&'a Res> {
-    if !resources.iter().filter_map(|r| r.sync()).any(|s| s.has_snapshot()) {
+    if !resources.iter().filter_map(|r| r.sync()).any(SyncDriver::has_snapshot) {
         return resources.to_vec();
     }
     if let Err(e) = snap_trigger(work, "presnap_trigger") {

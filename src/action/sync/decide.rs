@@ -25,7 +25,7 @@ pub(super) fn tasks<'a>(work: &Work<'a>, selection: &Selection) -> Vec<Task<'a>>
     let all: Vec<&Res> = candidates(work, selection).collect();
     if scope.is_drp() {
         if let Some(first) = all.first() {
-            work.chat(first, format!("won't sync from a node of the recovery site: {} sends", scope.nodes.join(", ")));
+            work.chat(first, "won't sync from a node of the recovery site");
         }
         return Vec::new();
     }

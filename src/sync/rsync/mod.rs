@@ -140,7 +140,9 @@ impl SyncDriver for Rsync {
     }
 
     fn ready(&self, cx: &Cx) -> Result<()> {
-        sources::ready(self, cx).map(|_| ())
+        sources::ready(self, cx)?;
+        sources::tell_missing(self, cx);
+        Ok(())
     }
 
     fn has_snapshot(&self) -> bool {

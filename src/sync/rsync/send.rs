@@ -27,7 +27,6 @@ fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<Stri
 pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     let quiet = sync.kind != Kind::User;
     let sources = sources::ready(sync, cx)?;
-    sources::tell_missing(sync, cx);
     let (mut argv, login) = words(cx, &job.peer, cx.rid, &sync.options)?;
     if let Some(limit) = sync.bwlimit {
         argv.push(format!("--bwlimit={limit}"));
