@@ -4,6 +4,7 @@ use crate::host::Host;
 use crate::log::Logger;
 use crate::report::ServiceReport;
 use crate::service::{Service, status};
+use std::path::Path;
 
 /// The instance of a service on this node, looked at for a sender.
 pub struct Instance<'a> {
@@ -39,6 +40,19 @@ impl<'a> Instance<'a> {
             "{name} is up on {node} ({}): refuse to overwrite its data with those of {}. stop it there first: svcmgr -s {name} stop",
             up.join(", "),
             sender.unwrap_or("another node")
+        ))
+    }
+
+    /// `dst` lies on a filesystem of the service that is not mounted here: what arrives would fill the parent
+    /// filesystem, and vanish below the mount at the next start.
+    pub fn below_unmounted(&self, dst: &str) -> Option<String> {
+        let covers = |mnt: &str| Path::new(dst).starts_with(mnt) && self.host.facts.mount_at(mnt).is_none();
+        let mounts = self.service.resources.iter().filter(|r| !r.disable).filter_map(|r| Some((r, r.run()?.mount_point()?)));
+        let (res, mnt) = mounts.filter(|(_, mnt)| covers(mnt)).max_by_key(|(_, mnt)| mnt.len())?;
+        let (name, node, rid) = (&self.service.name, &self.host.node, &res.rid);
+        let remedy = if res.standby { String::new() } else { format!("set always_on = drpnodes in [{rid}], then ") };
+        Some(format!(
+            "{dst} is on {mnt} ({rid}), which is not mounted on {node}: refuse to write below it. {remedy}on {node}: svcmgr -s {name} startstandby"
         ))
     }
 

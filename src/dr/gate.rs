@@ -90,5 +90,6 @@ fn refusal(here: &Instance, sender: &str, rid: &str, detail: &Detail) -> Option<
         return Some(format!("{} transfers are not supported by this version", detail.driver));
     }
     let dst = detail.dst.as_deref().unwrap_or_default();
-    here.in_the_way(Some(sender), rid).or_else(|| here.not_mounted(detail.dstfs.as_deref(), dst))
+    let not_mounted = || here.not_mounted(detail.dstfs.as_deref(), dst);
+    here.in_the_way(Some(sender), rid).or_else(not_mounted).or_else(|| here.below_unmounted(dst).filter(|_| !common::is_internal(rid)))
 }
