@@ -106,3 +106,40 @@ fn a_runnable_file_is_the_excerpt_with_marked_additions() {
     }
     assert_eq!(runnables, 4);
 }
+
+/// The blocks of docs/json.md: the command in the comment before each, and the document below it.
+fn blocks(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for part in text.split("<!-- ").skip(1) {
+        let (command, rest) = part.split_once(" -->\n```json\n").expect("a comment with a command stands before a block of json");
+        found.push((command.to_owned(), rest.split_once("```").expect("end of a block").0.to_owned()));
+    }
+    found
+}
+
+#[test]
+fn the_json_of_the_docs_is_what_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    let env = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/clock.opensvc.com.env")).unwrap();
+    let wrong = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(wrong.path(), env.replace("mnt_opt", "mnt_opts")).unwrap();
+    let mut machine = Alone::new(Path::new(env!("CARGO_BIN_EXE_svcmgr")), "deb1");
+    machine.hosts = ["127.0.0.1 localhost", "10.9.0.25 clock.opensvc.com"].map(str::to_owned).to_vec();
+    machine.service("clock.opensvc.com", wrong.path());
+    let blocks = blocks(&text);
+    assert_eq!(blocks.len(), 3);
+    for (command, documented) in blocks {
+        let said = machine.run(&format!("svcmgr -s clock.opensvc.com {command} --format json"));
+        let printed: serde_json::Value = serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{command}: {e}: {}", said.stdout));
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let from = format!("<!-- {command} -->\n```json\n{documented}```");
+            let pretty = serde_json::to_string_pretty(&printed).unwrap();
+            text = text.replace(&from, &format!("<!-- {command} -->\n```json\n{pretty}\n```"));
+            std::fs::write(&path, &text).unwrap();
+            continue;
+        }
+        let documented: serde_json::Value = serde_json::from_str(&documented).unwrap();
+        assert_eq!(printed, documented, "docs/json.md, {command}: UPDATE_DOCS=1 cargo test --test examples");
+    }
+}
