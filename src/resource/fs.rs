@@ -169,7 +169,7 @@ impl Fs {
 
     fn mount_argv(&self, dev: &str) -> Vec<String> {
         let is_device = dev.starts_with("/dev/");
-        let options: Vec<&str> = self.options.split(',').filter(|o| !o.is_empty() && !(is_device && *o == "loop")).collect();
+        let options: Vec<&str> = self.options.split(',').filter(|o| !(o.is_empty() || is_device && *o == "loop")).collect();
         let mut argv = vec!["mount".to_owned()];
         if !self.fstype.is_empty() {
             argv.extend(["-t".to_owned(), self.fstype.clone()]);
