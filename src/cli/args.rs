@@ -173,8 +173,8 @@ pub fn command(program: &Program, name: &str) -> Command {
                 .default_missing_value("0"),
             flag("debug", "show quiet commands too"),
         ])
-        .args(["ask", "verbose", "updatedb", "interactive", "provision", "master", "slaves", "warn", "error"].map(|f| flag(f, "").hide(true)))
-        .args(["slave", "epoch", "maxdelaydb"].map(|v| value(v, "VALUE", "").hide(true)));
+        .args(HIDDEN_FLAGS.map(|f| flag(f, "").hide(true)))
+        .args(HIDDEN_VALUES.map(|v| value(v, "VALUE", "").hide(true)));
     if many || matches!(program, Program::Svcmon) {
         command = command.args([
             value("service", "LIST", "services: names or patterns ('web*'), separated by commas").short('s'),
@@ -224,9 +224,22 @@ pub fn parse(program: &Program, name: &str, implied_cluster: bool, argv: &[Strin
     let words = std::iter::once(name.to_owned()).chain(mine.iter().cloned());
     let matches = command(program, name).try_get_matches_from(words).map_err(|e| match e.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => Ok(e.to_string()),
-        _ => Err(Error::Usage(e.to_string().trim_end().trim_start_matches("error: ").to_owned())),
+        _ => Err(Error::Usage(usage_error(&e.to_string()))),
     })?;
     Ok(args(&matches, rest, implied_cluster))
+}
+
+/// Options that are taken and not advertised.
+const HIDDEN_FLAGS: [&str; 9] = ["ask", "verbose", "updatedb", "interactive", "provision", "master", "slaves", "warn", "error"];
+const HIDDEN_VALUES: [&str; 3] = ["slave", "epoch", "maxdelaydb"];
+
+/// clap's words without its footer, and without advice about options that are not advertised.
+fn usage_error(text: &str) -> String {
+    let text = text.trim_start_matches("error: ");
+    let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+    let hidden = |line: &str| HIDDEN_FLAGS.iter().chain(&HIDDEN_VALUES).any(|h| line.contains(&format!("'--{h}")));
+    let lines = text.get(..end).unwrap_or(text).lines().filter(|l| !l.trim().is_empty() && !(l.contains("tip:") && hidden(l)));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn list(matches: &ArgMatches, name: &str) -> Vec<String> {
