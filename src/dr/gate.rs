@@ -93,3 +93,7 @@ fn refusal(here: &Instance, sender: &str, rid: &str, detail: &Detail) -> Option<
     let not_mounted = || here.not_mounted(detail.dstfs.as_deref(), dst);
     here.in_the_way(Some(sender), rid).or_else(not_mounted).or_else(|| here.below_unmounted(dst).filter(|_| !common::is_internal(rid)))
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

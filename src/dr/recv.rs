@@ -30,7 +30,7 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv
     }
     let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
-    allowed(host, log, name, rid)?;
+    allowed(host, log, name, rid, argv)?;
     make_cache(host, rid)?;
     let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
     let control = Control::default();
@@ -49,16 +49,24 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv
 }
 
 /// The gate once more: what it saw may have changed since.
-fn allowed(host: &Host, log: &Logger, name: &str, rid: &str) -> Result<()> {
+fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, argv: &[String]) -> Result<()> {
     if common::is_internal(rid) {
         return Ok(()); // also the first contact, before there is a service
     }
     let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
     let here = Instance::look(host, log, &service);
-    match here.in_the_way(None, rid) {
-        Some(why) => Err(Error::text(why)),
-        None => Ok(()),
-    }
+    let dst = destination(argv);
+    let refused = here.in_the_way(None, rid).or_else(|| {
+        let dstfs = service.config.section(rid).text("dstfs");
+        dst.and_then(|dst| here.not_mounted(dstfs, dst).or_else(|| here.below_unmounted(dst)))
+    });
+    refused.map_or(Ok(()), |why| Err(Error::text(why)))
+}
+
+/// What the writer writes to, if we know its words: the last one of `rsync --server …`.
+fn destination(argv: &[String]) -> Option<&str> {
+    let rsync = argv.first().is_some_and(|w| w == "rsync") && argv.get(1).is_some_and(|w| w == "--server");
+    argv.last().filter(|_| rsync).map(String::as_str)
 }
 
 /// The folder in which files of other nodes' systems are kept aside; rsync makes only the last part of a path.
@@ -136,6 +144,13 @@ mod tests {
         assert!(silent(&line(50_000, 50_000, 100)), "frozen: its kernel still acknowledges");
         assert!(silent(&line(100, 50_000, 50_000)), "cut");
         assert!(!silent(""));
+    }
+
+    #[test]
+    fn the_destination_of_an_rsync() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(destination(&words("rsync --server -vlHogDtprxe.iLsfxCIvu --delete . /srv/d")), Some("/srv/d"));
+        assert_eq!(destination(&words("dd of=/dev/x")), None);
     }
 
     #[test]

@@ -163,3 +163,7 @@ fn by_peer<'a>(tasks: Vec<Task<'a>>) -> BTreeMap<String, Vec<Task<'a>>> {
     }
     peers
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

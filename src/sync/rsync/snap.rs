@@ -4,6 +4,7 @@ use super::{Rsync, sources};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Cx;
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -17,8 +18,15 @@ pub(super) struct Snapshot {
     of: String,
     /// `/dev/VG/osvc_sync_LV`.
     dev: String,
+    /// The folder that stands for `/`: the snapshot is mounted below it, where its filesystem is below `/`.
+    root: String,
+}
+
+impl Snapshot {
     /// Where it is mounted.
-    at: String,
+    fn at(&self) -> String {
+        format!("{}{}", self.root, self.of).trim_end_matches('/').to_owned()
+    }
 }
 
 /// The volume below a filesystem.
@@ -32,9 +40,6 @@ struct Volume {
 pub(super) fn freeze(sync: &Rsync, cx: &Cx) -> Result<()> {
     if !sync.snap {
         return Ok(());
-    }
-    if sync.options.iter().any(|o| o == "--relative" || (o.starts_with('-') && !o.starts_with("--") && o.contains('R'))) {
-        return Err(Error::text("snap = true does not go with --relative: the paths would be those of the snapshot"));
     }
     let made = sources::ready(sync, cx)?.iter().try_for_each(|source| {
         let fs = sync.guard.holding(source);
@@ -61,7 +66,7 @@ fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> 
     let snapshot = Snapshot {
         of: mnt.to_owned(),
         dev: format!("/dev/{}/{name}", volume.vg),
-        at: cx.host.paths.tmp.join(format!("osvc_sync_{}_{}", volume.vg, volume.lv)).display().to_string(),
+        root: cx.host.paths.tmp.join(format!("osvc_sync_{}_{}", volume.vg, volume.lv)).display().to_string(),
     };
     if cx.probe(&Cmd::probe(["lvs", "--noheadings", "-o", "lv_name", &format!("{}/{name}", volume.vg)])).ok() {
         // the service is locked, so its maker is dead
@@ -73,10 +78,11 @@ fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> 
     let origin = format!("{}/{}", volume.vg, volume.lv);
     cx.must(&Cmd::change(["lvcreate", "-A", "n", "-s", &format!("-L{size}M"), "-n", &name, &origin]))?;
     held(sync).push(snapshot.clone());
-    std::fs::create_dir_all(&snapshot.at).map_err(Error::io("create", snapshot.at.as_ref()))?;
+    let at = snapshot.at();
+    std::fs::create_dir_all(&at).map_err(Error::io("create", at.as_ref()))?;
     // xfs refuses a second filesystem with the same uuid
     let options = if mount.fstype == "xfs" { "ro,nouuid" } else { "ro" };
-    cx.must(&Cmd::change(["mount", "-t", &mount.fstype, "-o", options, &snapshot.dev, &snapshot.at])).map(|_| ())
+    cx.must(&Cmd::change(["mount", "-t", &mount.fstype, "-o", options, &snapshot.dev, &at])).map(|_| ())
 }
 
 fn volume(cx: &Cx, dev: &str) -> Result<Volume> {
@@ -103,13 +109,15 @@ pub(super) fn release(sync: &Rsync, cx: &Cx) {
 }
 
 fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
-    let Snapshot { dev, at, .. } = snapshot;
+    let (dev, at) = (&snapshot.dev, &snapshot.at());
     cx.host.facts.forget();
     if cx.host.facts.mount_at(at).is_some() && !cx.run_quiet(&Cmd::change(["umount", at])).ok() {
         cx.run_quiet(&Cmd::change(["fuser", "-kmv", at]));
         cx.must(&Cmd::change(["umount", at]))?;
     }
-    _ = std::fs::remove_dir(at);
+    for folder in Path::new(at).ancestors().take_while(|f| f.starts_with(&snapshot.root)) {
+        _ = std::fs::remove_dir(folder);
+    }
     for attempt in 1..=ATTEMPTS {
         if cx.run_quiet(&Cmd::change(["lvremove", "-A", "n", "-f", dev])).ok() {
             cx.log.info(format!("successfully removed snapshot {dev} (attempts: {attempt})"));
@@ -121,12 +129,12 @@ fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
     Err(Error::text(format!("failed to remove snapshot {dev} (attempts: {ATTEMPTS}). it fills up and slows the volume down: lvremove -f {dev}")))
 }
 
-/// The sources, as seen through the snapshots.
+/// The sources, as seen through the snapshots. `/./` is where rsync begins to count the path with `--relative`.
 pub(super) fn rerooted(sync: &Rsync, sources: &[String]) -> Vec<String> {
     let held = held(sync);
     let through = |source: &String| {
         let snapshot = sync.guard.holding(source).and_then(|fs| held.iter().find(|s| s.of == fs.mnt));
-        snapshot.and_then(|s| Some(format!("{}{}", s.at, source.strip_prefix(&s.of)?))).unwrap_or_else(|| source.clone())
+        snapshot.map_or_else(|| source.clone(), |s| format!("{}/.{source}", s.root))
     };
     sources.iter().map(through).collect()
 }

@@ -47,7 +47,9 @@ impl Guard {
     /// there is only the empty mount point, and the target's files would be deleted to match it.
     fn check(&self, cx: &Cx, source: &str) -> Result<()> {
         // a link may lead onto the filesystem
-        let real = std::fs::canonicalize(source).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+        let path = source.to_owned();
+        let Some(real) = within(EXPAND, move || std::fs::canonicalize(path)) else { return Err(no_answer(source)) };
+        let real = real.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
         for fs in &self.0 {
             let on = Path::new(source).starts_with(&fs.mnt) || Path::new(&real).starts_with(&fs.mnt);
             let over = !fs.disabled && (Path::new(&fs.mnt).starts_with(source) || (!real.is_empty() && Path::new(&fs.mnt).starts_with(&real)));
@@ -67,6 +69,10 @@ impl Guard {
     }
 }
 
+fn no_answer(source: &str) -> Error {
+    Error::text(format!("no answer within {} s from the filesystem of {source}", EXPAND.as_secs()))
+}
+
 /// What is there of the sources of `sync`, safe to be sent. An error when there is nothing at all.
 pub(super) fn ready(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
     // before the expansion: on an unmounted filesystem a pattern matches nothing, and nothing is said about it
@@ -74,7 +80,7 @@ pub(super) fn ready(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
         sync.guard.check(cx, source.split(['*', '?', '[']).next().unwrap_or_default())?;
     }
     let Some(found) = expand(&sync.src) else {
-        return Err(Error::text(format!("no answer within {} s from the filesystem of {}", EXPAND.as_secs(), sync.src.join(", "))));
+        return Err(no_answer(&sync.src.join(", ")));
     };
     for source in &found {
         sync.guard.check(cx, source)?;

@@ -1,1 +1,277 @@
-//! Tests of the rsync driver.
+//! The rsync driver on a machine of the imagination: labels, status, the guard, snapshots, the command.
+
+use super::*;
+use crate::clock::{Clock, FixedClock};
+use crate::cmd::replay::Replay;
+use crate::config::env::EnvFile;
+use crate::config::scope::ServiceConfig;
+use crate::host::Host;
+use crate::log::{Logger, Memory};
+use crate::state::stamp;
+use crate::status::Status;
+use crate::sync::Mode;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A node, a service file, what was said.
+struct Bench {
+    dir: tempfile::TempDir,
+    host: Host,
+    config: ServiceConfig,
+    memory: Arc<Memory>,
+    log: Logger,
+}
+
+const NODES: &str = "[DEFAULT]\nnodes = n1 n2\ndrpnodes = n3\n";
+
+impl Bench {
+    fn new(node: &str, body: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::fake(node, dir.path());
+        let text = format!("{NODES}{}", body.replace("DIR", &dir.path().display().to_string()));
+        let env = EnvFile::parse(&dir.path().join("etc/svc1.env"), text.as_bytes()).unwrap();
+        let memory = Arc::new(Memory::default());
+        let log = Logger::service(memory.clone(), host.clock.clone(), "svc1");
+        Self { config: ServiceConfig::new(Arc::new(env), node), dir, host, memory, log }
+    }
+
+    fn plays(mut self, replay: &Arc<Replay>) -> Self {
+        self.host.runner = replay.clone();
+        self
+    }
+
+    fn cx<'a>(&'a self, rid: &'a str) -> Cx<'a> {
+        Cx { host: &self.host, log: &self.log, service: "svc1", scope: &self.config.scope, rid, force: false }
+    }
+
+    fn build(&self) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
+        (DRIVER.build)(&self.config.section("sync#1"))
+    }
+
+    fn sync(&self) -> Box<dyn SyncDriver> {
+        self.build().map_err(|e| format!("{e:?}")).unwrap()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+}
+
+fn view(avail: Status) -> View {
+    View { avail_without_app: avail, avail, flex: false }
+}
+
+#[test]
+fn labels_are_those_of_2014() {
+    let bench = Bench::new("n1", "[sync#1]\nsrc = DIR/a* DIR/b/ DIR/none*\ntarget = nodes drpnodes other\ndst = /x\n");
+    std::fs::create_dir(bench.path("b")).unwrap();
+    for name in ["a2", "a1", ".a"] {
+        std::fs::write(bench.path(name), "").unwrap();
+    }
+    let (a1, a2, b) = (bench.path("a1"), bench.path("a2"), bench.path("b/"));
+    assert_eq!(bench.sync().label(), format!("rsync {a1}, {a2}, {b} to drpnodes, nodes"));
+    assert_eq!(bench.sync().route(), format!("['{a1}', '{a2}', '{b}'] => /x"));
+    assert_eq!(bench.sync().targets(), [Class::Nodes, Class::Drpnodes]);
+}
+
+#[test]
+fn what_a_section_lacks_is_told() {
+    let line = |body: &str| match Bench::new("n1", body).build() {
+        Err(Dropped::Error(line)) => line,
+        _ => String::new(),
+    };
+    assert_eq!(line("[sync#1]\ndst = /x\ntarget = nodes\n"), "config file section sync#1 must have src set");
+    assert_eq!(line("[sync#1]\nsrc = /x\ndst = /x\n"), "config file section sync#1 must have target set");
+    assert!(line("[sync#1]\nsrc = /x /y\ntarget = nodes\n").contains("must have dst set"));
+    assert!(line("[sync#1]\nsrc = /x\ntarget = nodes\noptions = --exclude='a\n").contains("no closing '"));
+}
+
+#[test]
+fn a_missing_dst_is_the_same_place() {
+    for (src, dst) in [("/srv/a", "/srv/"), ("/srv/a/", "/srv/a/"), ("/a", "/")] {
+        assert_eq!(same_place(src), dst);
+    }
+}
+
+#[test]
+fn status_rules() {
+    let minutes = |n: i64| chrono::Duration::minutes(n);
+    let now = FixedClock::at("2014-06-06 18:00:00").now();
+    let both = "[sync#1]\nsrc = /etc\ndst = /x\nsync_max_delay = 60\ntarget = nodes drpnodes\n";
+    let nodes = "[sync#1]\nsrc = /etc\ndst = /x\nsync_max_delay = 60\ntarget = nodes\n";
+    let alone = "[DEFAULT]\nnodes = n1\ndrpnodes =\n[sync#1]\nsrc = /etc\ndst = /x\ntarget = nodes\n";
+    // node, section, state, stamps (node, age in minutes), result
+    type Case<'a> = (&'a str, &'a str, Status, &'a [(&'a str, i64)], Status, &'a str);
+    let cases: &[Case] = &[
+        ("n1", both, Status::Up, &[], Status::Down, "n2, n3 need update"),
+        ("n1", both, Status::Up, &[("n2", 59), ("n3", 61)], Status::Down, "n3 need update"),
+        ("n1", both, Status::Up, &[("n2", 59), ("n3", 60)], Status::Up, ""),
+        ("n1", both, Status::Down, &[("n2", 1), ("n3", 1)], Status::Warn, "passive node needs update"),
+        ("n2", both, Status::StdbyUp, &[("n2", 1)], Status::Up, ""),
+        ("n3", both, Status::Up, &[("n3", 1)], Status::Na, "service up on drp node, sync disabled"),
+        ("n3", nodes, Status::Down, &[], Status::Na, "passive node not in sync destination nodes"),
+        ("n1", alone, Status::Up, &[], Status::Na, "no destination nodes"),
+    ];
+    for (node, section, state, stamps, status, message) in cases {
+        let bench = Bench::new(node, section);
+        for (peer, age) in *stamps {
+            stamp::write(&stamp::of_node(&bench.host.paths.var, peer, "svc1", "sync#1"), now - minutes(*age)).unwrap();
+        }
+        let probe = bench.sync().status(&bench.cx("sync#1"), &view(*state));
+        assert_eq!((probe.status, probe.messages.join(" ").as_str()), (*status, *message), "{node} {state:?} {stamps:?}");
+    }
+}
+
+#[test]
+fn a_flex_node_that_does_not_send_is_a_receiver() {
+    let bench = Bench::new("n2", "flex_primary = n1\n[sync#1]\nsrc = /etc\ndst = /x\ntarget = nodes\n");
+    let flex = View { flex: true, ..view(Status::Up) };
+    assert_eq!(bench.sync().status(&bench.cx("sync#1"), &flex).messages, ["passive node needs update"]);
+}
+
+#[test]
+fn an_unmounted_filesystem_is_not_sent() {
+    let refused = |src: &str, disable: &str| {
+        let bench = Bench::new("n1", &format!("[fs#1]\nmnt = DIR/m/\ndev = none\n{disable}[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n"));
+        std::fs::create_dir_all(bench.path("m/data")).unwrap();
+        std::fs::write(bench.path("other"), "").unwrap();
+        std::os::unix::fs::symlink(bench.path("m/data"), bench.path("link")).unwrap();
+        let done = bench.sync().ready(&bench.cx("sync#1"));
+        done.err().map(|e| e.to_string())
+    };
+    for src in ["DIR/m", "DIR/m/", "DIR/m/data", "DIR/m/none*", "DIR", "DIR/*", "DIR/link", "DIR/link/"] {
+        let why = refused(src, "").unwrap_or_default();
+        assert!(why.contains("m (fs#1) is not mounted here"), "{src}: {why}");
+    }
+    assert_eq!(refused("DIR/other", ""), None);
+    // disabled: what lies on it is refused still, what only contains it is not
+    assert!(refused("DIR/m/data", "disable = true\n").is_some());
+    assert_eq!(refused("DIR", "disable = true\n"), None);
+}
+
+#[test]
+fn a_source_that_is_not_there_is_told_and_nothing_at_all_is_an_error() {
+    let bench = Bench::new("n1", "[sync#1]\nsrc = DIR/a DIR/none*\ndst = /x\ntarget = nodes\n");
+    let why = bench.sync().ready(&bench.cx("sync#1")).unwrap_err().to_string();
+    assert!(why.starts_with("nothing to send: none of "), "{why}");
+    std::fs::write(bench.path("a"), "").unwrap();
+    bench.memory.take();
+    bench.sync().ready(&bench.cx("sync#1")).unwrap();
+    assert_eq!(bench.memory.lines(), [format!("WARNING SVC1 {} does not exist here: skipped", bench.path("none*"))]);
+}
+
+fn job() -> Job {
+    Job { peer: "n2".into(), class: Class::Nodes, mode: Mode::Update, progress: None }
+}
+
+fn command(bench: &Bench, words: &str) -> String {
+    let root = bench.dir.path().display();
+    let ssh = crate::host::peers::SSH.join(" ");
+    format!("rsync -HpogDtrlvx --stats --delete --force --timeout=3600 {words} -e {ssh} --rsync-path=env OPENSVC_ROOT={root} {root}/bin/svcmgr -s svc1 recv --rid 'sync#1' --epoch 0 -- rsync")
+}
+
+#[test]
+fn the_command_is_that_of_2014_and_the_receiver_is_svcmgr() {
+    let body = "bwlimit = 100\n[sync#1]\nsrc = DIR/a\ndst = /x\ntarget = nodes\noptions = --exclude='b c' -z\nexclude = --exclude=d\n";
+    let bench = Bench::new("n1", body);
+    std::fs::write(bench.path("a"), "").unwrap();
+    let line = format!("{} --bwlimit=100 {} root@n2:/x", command(&bench, "--exclude=b c -z --exclude=d"), bench.path("a"));
+    let stats = "Number of regular files transferred: 1\nTotal transferred file size: 5 bytes\nTotal bytes sent: 80\n";
+    let replay = Arc::new(Replay::default().then(&line, 0, stats).then_with(&line, 23, "", "rsync: a: denied\nrsync error: some\n"));
+    let bench = bench.plays(&replay);
+    let sent = bench.sync().send(&bench.cx("sync#1"), &job()).unwrap();
+    assert_eq!((sent.summary.as_str(), sent.bytes), ("1 file, 5 B", Some(80)));
+    let why = bench.sync().send(&bench.cx("sync#1"), &job()).unwrap_err().to_string();
+    assert_eq!(why, format!("node n2 synchronization failed (['{}'] => root@n2:/x)\nrsync: a: denied", bench.path("a")));
+    assert_eq!(replay.faults(), Vec::<String>::new());
+}
+
+/// On a machine whose root is taken for the filesystem of the service: it is mounted wherever the test runs.
+fn with_volume(replay: Replay) -> (Bench, Arc<Replay>) {
+    let replay = Arc::new(replay);
+    let bench = Bench::new("n1", "[fs#1]\nmnt = /\ndev = x\nsnap_size = 64\n[sync#1]\nsrc = /etc\ndst = /x\nsnap = true\ntarget = nodes\n");
+    (bench.plays(&replay), replay)
+}
+
+fn root_source() -> (String, String) {
+    let mount = crate::host::facts::Facts::default().mount_at("/").unwrap();
+    (mount.source, mount.fstype)
+}
+
+const LVS: &str = "lvs -o vg_name,lv_name,lv_size --noheadings --units m --nosuffix";
+
+#[test]
+fn a_snapshot_is_made_mounted_sent_and_removed() {
+    let (dev, fstype) = root_source();
+    let test = "lvs --noheadings -o lv_name vg1/osvc_sync_root";
+    let (bench, _) = with_volume(Replay::default());
+    let at = bench.path("tmp/osvc_sync_vg1_root");
+    let replay = Arc::new(
+        Replay::default()
+            .then(&format!("{LVS} {dev}"), 0, "  vg1 root 1024.00\n")
+            .then(test, 5, "")
+            .then("lvcreate -A n -s -L64M -n osvc_sync_root vg1/root", 0, "")
+            .then(&format!("mount -t {fstype} -o {} /dev/vg1/osvc_sync_root {at}", if fstype == "xfs" { "ro,nouuid" } else { "ro" }), 0, "")
+            .then(&format!("{} {at}/./etc root@n2:/x", command(&bench, "").replace("  ", " ")), 0, "")
+            .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 5, "")
+            .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 0, ""),
+    );
+    let bench = bench.plays(&replay);
+    let (sync, cx) = (bench.sync(), bench.cx("sync#1"));
+    assert!(sync.has_snapshot());
+    sync.freeze(&cx).unwrap();
+    sync.send(&cx, &job()).unwrap();
+    sync.release(&cx);
+    sync.release(&cx); // nothing is left to do
+    assert_eq!(replay.faults(), Vec::<String>::new());
+    assert!(!Path::new(&at).exists());
+    assert!(bench.memory.lines().last().unwrap().ends_with("successfully removed snapshot /dev/vg1/osvc_sync_root (attempts: 2)"));
+}
+
+#[test]
+fn a_failed_snapshot_leaves_nothing() {
+    let (dev, fstype) = root_source();
+    let (bench, _) = with_volume(Replay::default());
+    let at = bench.path("tmp/osvc_sync_vg1_root");
+    let options = if fstype == "xfs" { "ro,nouuid" } else { "ro" };
+    let replay = Arc::new(
+        Replay::default()
+            .then(&format!("{LVS} {dev}"), 0, "  vg1 root 1024.00\n")
+            // one that a killed sync has left: removed first
+            .then("lvs --noheadings -o lv_name vg1/osvc_sync_root", 0, "osvc_sync_root")
+            .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 0, "")
+            .then("lvcreate -A n -s -L64M -n osvc_sync_root vg1/root", 0, "")
+            .then(&format!("mount -t {fstype} -o {options} /dev/vg1/osvc_sync_root {at}"), 32, "")
+            .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 0, ""),
+    );
+    let bench = bench.plays(&replay);
+    assert!(bench.sync().freeze(&bench.cx("sync#1")).is_err());
+    assert_eq!(replay.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_snapped_is_told() {
+    let (dev, _) = root_source();
+    let (bench, _) = with_volume(Replay::default().then(&format!("{LVS} {dev}"), 5, ""));
+    let why = bench.sync().freeze(&bench.cx("sync#1")).unwrap_err().to_string();
+    assert_eq!(why, format!("can not snap {dev}: not a logical volume"));
+    let bench = Bench::new("n1", "[sync#1]\nsrc = /etc\ndst = /x\nsnap = true\ntarget = nodes\n");
+    let why = bench.sync().freeze(&bench.cx("sync#1")).unwrap_err().to_string();
+    assert_eq!(why, "can not find fs resources encapsulating /etc to snap");
+}
+
+#[test]
+fn internal_syncs_are_numbered_by_what_there_is() {
+    let bench = Bench::new("n1", "sync_max_delay = 7\n[sync]\nsync_max_delay = 1\n[sync#i0]\noptions = --exclude=/x\n[sync#i1]\noptions = 'x\n");
+    let mut faults = Vec::new();
+    let all = internal(&bench.config, &bench.host.paths, "n1", &["/etc/extra".into()], &mut faults);
+    let labels: Vec<_> = all.iter().map(|(rid, s)| (rid.as_str(), s.label(), s.schedule().max_delay, s.in_any_state())).collect();
+    assert_eq!(labels[..2], [
+        ("sync#i0", "rsync svc config to drpnodes, nodes".into(), 1, false),
+        ("sync#i1", "rsync system files to drpnodes".into(), 1, true),
+    ]);
+    assert!(all[0].1.internal());
+    assert!(faults[0].contains("sync#i1.options: no closing '"), "{faults:?}");
+    let single = Bench::new("n1", "[DEFAULT]\nnodes = n1\ndrpnodes =\n");
+    assert!(internal(&single.config, &single.host.paths, "n1", &[], &mut faults).is_empty());
+}

@@ -1,0 +1,101 @@
+//! The gate's answers on a machine of the imagination.
+
+use super::*;
+use crate::log::Memory;
+use std::io::Write;
+use std::sync::Arc;
+
+/// Mounted wherever the test runs.
+const UP: &str = "[fs#1]\ntype = proc\ndev = proc\nmnt = /proc\n";
+/// Mounted nowhere.
+const DOWN: &str = "[fs#1]\ntype = tmpfs\ndev = none\nmnt = /no/such/mount\n";
+
+fn ask(env: Option<&str>, rid: &str, detail: Detail) -> Answer {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::fake("n2", dir.path());
+    std::fs::create_dir_all(&host.paths.etc).unwrap();
+    if let Some(env) = env {
+        std::fs::write(host.paths.env_file("svc1"), env).unwrap();
+    }
+    let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
+    let question = Question { version: VERSION, node: "n1".into(), rids: [(rid.to_owned(), detail)].into(), ..Question::default() };
+    answer(&host, &log, "svc1", &question)
+}
+
+fn to(dst: &str, dstfs: Option<&str>) -> Detail {
+    Detail { driver: "rsync".into(), dst: Some(dst.into()), dstfs: dstfs.map(str::to_owned), ..Detail::default() }
+}
+
+fn env(default: &str, sections: &str) -> String {
+    format!("[DEFAULT]\nservice_type = TST\nnodes = n1 n2\ndrpnodes = n3\n{default}{sections}")
+}
+
+#[test]
+fn a_service_nobody_has_told_of_is_unknown() {
+    let answer = ask(None, "sync#1", to("/x", None));
+    assert_eq!((answer.service.as_str(), answer.host_mode.as_deref(), answer.rids.len()), ("unknown", Some("TST"), 0));
+}
+
+#[test]
+fn data_are_not_written_below_a_running_service() {
+    let answer = ask(Some(&env("", UP)), "sync#1", to("/x", None));
+    assert_eq!((answer.running, answer.avail.as_deref()), (Some(true), Some("up")));
+    let why = answer.refusal("sync#1").unwrap();
+    assert!(why.starts_with("svc1 is up on n2 (fs#1): refuse to overwrite its data with those of n1."), "{why}");
+    // the service's own files may come, and standby resources are there to be written to
+    assert_eq!(ask(Some(&env("", UP)), "sync#i0", to("/", None)).refusal("sync#i0"), None);
+    let standby = ask(Some(&env("", &format!("{UP}always_on = nodes\n"))), "sync#1", to("/x", None));
+    assert_eq!((standby.running, standby.refusal("sync#1")), (Some(false), None));
+}
+
+#[test]
+fn flex_nodes_of_one_site_run_side_by_side() {
+    let flex = "cluster_type = flex\nflex_primary = n1\n";
+    assert_eq!(ask(Some(&env(flex, UP)), "sync#1", to("/x", None)).refusal("sync#1"), None);
+    // the sender is of the other site: n2 is of nodes, n1 is not
+    let other = format!("[DEFAULT]\nservice_type = TST\nnodes = n2\ndrpnodes = n1\n{flex}{UP}");
+    assert!(ask(Some(&other), "sync#1", to("/x", None)).refusal("sync#1").is_some());
+}
+
+#[test]
+fn the_parent_of_an_unmounted_filesystem_is_protected() {
+    let why = ask(Some(&env("", DOWN)), "sync#1", to("/x", Some("/no/such"))).refusal("sync#1");
+    assert_eq!(why.as_deref(), Some("The destination fs /no/such is not mounted on node n2. refuse to sync /x to protect parent fs"));
+    assert_eq!(ask(Some(&env("", DOWN)), "sync#1", to("/x", Some("/proc"))).refusal("sync#1"), None);
+    let why = ask(Some(&env("", DOWN)), "sync#1", to("/no/such/mount/data", None)).refusal("sync#1").unwrap();
+    assert!(why.contains("/no/such/mount (fs#1), which is not mounted on n2"), "{why}");
+}
+
+#[test]
+fn who_cannot_tell_refuses() {
+    let answer = ask(Some("rubbish\n"), "sync#1", to("/x", None));
+    assert!(answer.known());
+    assert!(answer.refusal("sync#1").unwrap().starts_with("svc1 cannot be read on n2: "));
+    assert_eq!(ask(Some("rubbish\n"), "sync#i0", to("/", None)).refusal("sync#i0"), None, "a new file mends it");
+    let dds = Detail { driver: "dds".into(), ..Detail::default() };
+    assert_eq!(ask(Some(&env("", DOWN)), "sync#1", dds).refusal("sync#1").as_deref(), Some("dds transfers are not supported by this version"));
+}
+
+#[test]
+fn one_line_is_read_though_the_sender_keeps_talking() {
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(b"{\"version\":1,\n{\"more\"").unwrap();
+    let mut ours = ours;
+    assert_eq!(read_line(&mut ours).unwrap(), b"{\"version\":1,");
+    // and a closed one ends it
+    let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(b"half").unwrap();
+    drop(theirs);
+    assert_eq!(read_line(&mut ours).unwrap(), b"half");
+}
+
+#[test]
+fn what_is_no_question_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::fake("n2", dir.path());
+    let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
+    let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(b"{\"version\":9}\n").unwrap();
+    let why = serve(&host, &log, "svc1", &mut ours).unwrap_err().to_string();
+    assert_eq!(why, "speaks version 9 of the gate, this is version 1");
+}
