@@ -135,8 +135,10 @@ impl<'a> Run<'a> {
             cmd.env = self.service.environment(self.host);
             let cx = self.service.cx(self.host, log, res, self.options.force);
             let out = cx.run_at(&cmd, Level::Info, Level::Error);
-            if let Some(failed) = out.failure().filter(|_| blocking) {
-                return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why())));
+            match out.failure() {
+                Some(failed) if blocking => return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why()))),
+                Some(failed) => log.error(format!("{keyword} failed: {}. going on (blocking_{keyword} would stop here)", failed.why())),
+                None => {}
             }
         }
         Ok(())

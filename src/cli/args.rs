@@ -135,7 +135,7 @@ pub fn command(program: &Program, name: &str) -> Command {
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
     let many = matches!(program, Program::Svcmgr);
     let mut command = Command::new(name)
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(concat!("version ", env!("CARGO_PKG_VERSION")))
         .about("Service manager for disaster recovery: starts, stops and replicates the services of etc/*.env")
         .override_usage(format!("{name} [options] action"))
         .after_help(actions_help())

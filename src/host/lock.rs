@@ -73,6 +73,8 @@ fn held(file: &mut File) -> Held {
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
     let pid: Option<u32> = text.trim().parse().ok();
     let command = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok()).filter(|c| !c.is_empty());
+    // one that has ended is not who holds it: somebody locked without writing
+    let pid = pid.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
     Held { pid, command: command.map(|c| String::from_utf8_lossy(&c).replace('\0', " ").trim_end().to_owned()) }
 }
 

@@ -108,8 +108,10 @@ fn triggers(work: &Work, res: &Res, when: &str) -> Result<()> {
         cmd.env = work.service.environment(work.host);
         let log = work.logger(res);
         let out = work.service.cx(work.host, &log, res, false).run_at(&cmd, Level::Info, Level::Error);
-        if let Some(failed) = out.failure().filter(|_| blocking) {
-            return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why())));
+        match out.failure() {
+            Some(failed) if blocking => return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why()))),
+            Some(failed) => log.error(format!("{keyword} failed: {}. going on (blocking_{when}_sync would stop here)", failed.why())),
+            None => {}
         }
     }
     Ok(())
