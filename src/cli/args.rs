@@ -238,7 +238,7 @@ fn usage_error(text: &str) -> String {
     let text = text.trim_start_matches("error: ");
     let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
     let hidden = |line: &str| HIDDEN_FLAGS.iter().chain(&HIDDEN_VALUES).any(|h| line.contains(&format!("'--{h}")));
-    let lines = text.get(..end).unwrap_or(text).lines().filter(|l| !l.trim().is_empty() && !(l.contains("tip:") && hidden(l)));
+    let lines = text.get(..end).unwrap_or(text).lines().filter(|l| !(l.trim().is_empty() || l.contains("tip:") && hidden(l)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
