@@ -67,7 +67,7 @@ impl Service {
     }
 }
 
-/// The refusals of core.md §2.6, in that order.
+/// What 2014 refused as a whole, in its order.
 fn check_service(host: &Host, service: &mut Service) -> Result<(), Refusal> {
     let name = service.name.clone();
     let config = &service.config;
@@ -82,7 +82,7 @@ fn check_service(host: &Host, service: &mut Service) -> Result<(), Refusal> {
         return Err(Refusal::of(format!("service {name} not managed here")));
     }
     service.cluster_type = match default("cluster_type") {
-        // S003: flex_primary alone means flex
+        // a flex_primary alone means flex: so the users write it
         "" if !config.scope.flex_primary.is_empty() => ClusterType::Flex,
         "" | "failover" => ClusterType::Failover,
         "flex" => ClusterType::Flex,

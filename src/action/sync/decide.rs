@@ -1,4 +1,4 @@
-//! What is to be sent, before anybody is asked: selection, site, schedule, state of the service (core.md §9.1).
+//! What is to be sent, before anybody is asked: selection, site, schedule, state of the service.
 
 use super::{Task, Work};
 use crate::action::Id;

@@ -1,4 +1,4 @@
-//! The state of an rsync, from the stamps on this node (core.md §9.2, as 2014).
+//! The state of an rsync, from the stamps on this node, by the rules of 2014.
 
 use super::Rsync;
 use crate::host::Cx;
