@@ -10,6 +10,8 @@ use crate::host::lock::Lock;
 use crate::log::Logger;
 use crate::service::build;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -91,12 +93,24 @@ fn watch(control: &Control, done: &AtomicBool) {
         };
         if closed || silent || nix::unistd::getppid() != parent {
             control.stop();
+            if silent {
+                end_session(parent);
+            }
             return;
         }
         let begun = Instant::now();
         while begun.elapsed() < TICK && !done.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Ends the sshd that serves the dead connection: by itself it would wait a quarter of an hour for TCP to
+/// give up. The sender's other commands of the same connection are as dead as this one.
+fn end_session(parent: Pid) {
+    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
+    if name.starts_with("sshd") && nix::unistd::getppid() == parent {
+        _ = kill(parent, Signal::SIGTERM);
     }
 }
 

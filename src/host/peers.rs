@@ -47,7 +47,7 @@ type Slot = Arc<OnceLock<Result<Line, String>>>;
 /// A peer that was reached. Holds its connection.
 struct Line {
     remote: Remote,
-    _master: Option<Master>,
+    master: Option<Master>,
 }
 
 impl Peers {
@@ -102,8 +102,15 @@ impl Peers {
         line.as_ref().map(|l| l.remote.clone()).map_err(Clone::clone)
     }
 
+    /// The connection to `node` was there and has ended: the peer, or the way to it, is gone.
+    pub fn lost(&self, node: &str) -> bool {
+        let slot = self.reached.known.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned();
+        let answer = slot.as_ref().and_then(|s| s.get()).and_then(|line| line.as_ref().ok());
+        answer.and_then(|line| line.master.as_ref()).is_some_and(|master| master.outcome.get().is_some())
+    }
+
     fn reach(&self, host: &str, index: usize) -> Result<Line, String> {
-        let plain = Line { remote: Remote { host: host.into(), ssh: self.ssh.clone() }, _master: None };
+        let plain = Line { remote: Remote { host: host.into(), ssh: self.ssh.clone() }, master: None };
         if !self.share {
             return Ok(plain);
         }
@@ -114,7 +121,7 @@ impl Peers {
             true => {
                 let path = socket.display().to_string();
                 let ssh = self.ssh.iter().cloned().chain(["-S".into(), path]).collect();
-                Ok(Line { remote: Remote { host: host.into(), ssh }, _master: Some(master) })
+                Ok(Line { remote: Remote { host: host.into(), ssh }, master: Some(master) })
             }
             // it ended well and left no socket: it is not OpenSSH, or its options forbid sharing
             false => Ok(plain),
@@ -249,6 +256,27 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_ended_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let go = dir.path().join("go");
+        let body = format!(
+            "while [ $# -gt 0 ]; do [ \"$1\" = -S ] && sock=$2; shift; done\n\
+             exec python3 -c 'import os,socket,sys,time\ns=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1])\n\
+             while not os.path.exists(sys.argv[2]): time.sleep(0.01)' $sock {}",
+            go.display()
+        );
+        let peers = Peers::with(fake(dir.path(), &body), true);
+        peers.connect("deb2").unwrap();
+        assert!(!peers.lost("deb2"));
+        fs::write(go, "").unwrap();
+        let begun = Instant::now();
+        while !peers.lost("deb2") {
+            assert!(begun.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
     fn the_connection_ends_with_us_and_leaves_no_folder() {
         let dir = tempfile::tempdir().unwrap();
         // makes the socket that -S names, as a real master does, and stays
@@ -259,6 +287,7 @@ mod tests {
         let socket = PathBuf::from(remote.ssh.last().unwrap());
         assert!(socket.exists() && socket.as_os_str().len() < 90);
         let begun = Instant::now();
+        assert!(!peers.lost("deb2") && !peers.lost("deb3"));
         drop(peers);
         assert!(!socket.parent().unwrap().exists());
         assert!(begun.elapsed() < Duration::from_secs(2), "ended at once");

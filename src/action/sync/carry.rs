@@ -187,6 +187,9 @@ fn push_stamps(work: &Work, peer: &str) {
     let rids = work.sent.lock().ok().and_then(|sent| sent.get(peer).cloned()).unwrap_or_default();
     let (var, name) = (&work.host.paths.var, &work.service.name);
     let Some(res) = rids.first().and_then(|rid| work.service.find(rid)) else { return };
+    if work.host.peers.lost(peer) {
+        return work.log.warning(format!("the stamps of {} did not reach {peer}, whose status will not know of them", rids.join(", ")));
+    }
     let files: Vec<String> = rids
         .iter()
         .flat_map(|rid| [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &work.host.node, name, rid)])

@@ -1,12 +1,13 @@
 //! The transfer: the rsync command, its progress, what it says at its end.
 
 use super::{Kind, Rsync, snap, sources};
-use crate::cmd::{Cmd, OnOutput, Output, Stage};
+use crate::cmd::{Cmd, End, OnOutput, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::log::Level;
 use crate::sync::{Job, OnProgress, Progress, Sent, common};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The options of 2014.
 const OPTIONS: [&str; 5] = ["-HpogDtrlvx", "--stats", "--delete", "--force", "--timeout=3600"];
@@ -46,14 +47,25 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
             cx.log.error(format!("stderr:\n{}", stage.stderr));
         }
         let route = format!("{} => {to}", sources::python_list(&sources));
-        return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, cause(stage))));
+        return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, cause(cx, &job.peer, stage))));
     }
     complain(cx, &out);
     Ok(summary(&out.text()))
 }
 
-/// The first complaint says what happened, the later ones what followed from it.
-fn cause(stage: &Stage) -> String {
+/// Why it failed. The first complaint says what happened, the later ones what followed from it.
+fn cause(cx: &Cx, peer: &str, stage: &Stage) -> String {
+    // rsync(1): socket, stream and timeout errors; 255 is ssh's own. The end of the shared connection, which
+    // brought them about, may be noticed a moment later
+    let broken = matches!(stage.end, End::Exited(10 | 12 | 30 | 255));
+    for _ in 0..if broken { 30 } else { 1 } {
+        if cx.host.peers.lost(peer) {
+            return format!("the connection to {peer} was lost");
+        }
+        if broken {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
     stage.stderr.lines().find(|l| !l.trim().is_empty()).map_or_else(|| stage.why(), str::to_owned)
 }
 
