@@ -9,6 +9,7 @@ use crate::log::{Level, Logger};
 use crate::resource::Done;
 use crate::service::{Res, Service};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a trigger may take.
@@ -28,12 +29,14 @@ pub struct Run<'a> {
     pub activated: Mutex<Vec<String>>,
     /// A rollback: goes on though a signal has stopped the action.
     pub undoing: bool,
+    /// A launcher has failed to stop; the stop went on, as in 2014.
+    pub app_errors: AtomicBool,
 }
 
 impl<'a> Run<'a> {
     /// A run that has done nothing yet.
     pub fn new(service: &'a Service, host: &'a Host, log: &'a Logger, options: &'a Options) -> Self {
-        Self { service, host, log, options, activated: Mutex::default(), undoing: false }
+        Self { service, host, log, options, activated: Mutex::default(), undoing: false, app_errors: AtomicBool::new(false) }
     }
 
     /// Does the plan, stage by stage. An error has stopped it; what was done before stays done.
@@ -91,6 +94,7 @@ impl<'a> Run<'a> {
                 if let Error::Text(why) = e {
                     log.error(why);
                 }
+                self.app_errors.store(true, Ordering::SeqCst);
                 log.info("there were errors during app stop. please check the quality of the scripts. continuing anyway.");
                 Ok(())
             }

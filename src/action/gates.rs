@@ -8,6 +8,8 @@ use crate::log::Logger;
 use crate::service::{Service, build, status};
 use crate::state::frozen;
 use crate::status::Status;
+use nix::sys::signal::Signal;
+use std::path::Path;
 use std::time::Duration;
 
 /// Refuses on a frozen service, and on one that a cluster manager drives unless `--cluster`.
@@ -54,15 +56,24 @@ pub fn lock(name: &str, host: &Host, log: &Logger, info: &Info, options: &Option
         // two schedulers, or a long transfer: say so and leave it at that
         return match Lock::try_for(&path, Duration::from_secs(1).min(options.waitlock))? {
             Ok(lock) => Ok(Some(Some(lock))),
-            Err(held) => {
+            Err(held) if options.cron || !held.is_doing(STATE_CHANGES) => {
                 if !options.cron {
                     log.info(format!("{} action is already running ({held})", info.name.replace('_', "")));
                 }
                 Ok(None)
             }
+            // a start or stop will be over soon: a sync asked for by hand is not dropped for it
+            Err(_) => wait(name, log, info, options, &path),
         };
     }
-    match Lock::try_for(&path, options.waitlock)? {
+    wait(name, log, info, options, &path)
+}
+
+/// Actions whose lock a sync waits for.
+const STATE_CHANGES: &[&str] = &["start", "stop", "restart", "boot", "shutdown", "startstandby", "switch"];
+
+fn wait(name: &str, log: &Logger, info: &Info, options: &Options, path: &Path) -> Result<Option<Option<Lock>>> {
+    match Lock::try_for(path, options.waitlock)? {
         Ok(lock) => Ok(Some(Some(lock))),
         Err(held) => {
             log.error(format!("{} not done: service {name} is locked by {held}. waited {} s (--waitlock)", info.name.replace('_', " "), options.waitlock.as_secs()));
@@ -70,6 +81,39 @@ pub fn lock(name: &str, host: &Host, log: &Logger, info: &Info, options: &Option
         }
     }
 }
+
+/// Ends what a peer is sending to this node for the service, before a start: nothing may be written below a
+/// running service. The locks keep late senders out until the caller drops them.
+pub fn end_receivers(service: &Service, host: &Host, log: &Logger, options: &Options) -> Result<Vec<Lock>> {
+    let mut locks = Vec::new();
+    for res in service.resources.iter().filter(|r| r.sync().is_some()) {
+        let path = host.paths.var.join("lock").join(format!("{}.recv.{}", service.name, res.rid));
+        if !path.exists() || options.dry_run {
+            continue;
+        }
+        let held = match Lock::try_for(&path, Duration::ZERO)? {
+            Ok(lock) => {
+                locks.push(lock);
+                continue;
+            }
+            Err(held) => held,
+        };
+        log.warning(format!("a peer is sending {} to this node ({held}): ending it before the start. the copy may be incomplete", res.rid));
+        held.signal(Signal::SIGTERM);
+        let lock = match Lock::try_for(&path, RECEIVER_GRACE)? {
+            Ok(lock) => lock,
+            Err(held) => {
+                held.signal(Signal::SIGKILL);
+                Lock::wait(&path, RECEIVER_GRACE)?
+            }
+        };
+        locks.push(lock);
+    }
+    Ok(locks)
+}
+
+/// How long a receiver may take to end.
+const RECEIVER_GRACE: Duration = Duration::from_secs(10);
 
 /// Refuses when a service that must not share the node is not down here.
 pub fn affinity(service: &Service, host: &Host, log: &Logger, options: &Options) -> Result<()> {

@@ -11,7 +11,9 @@ use crate::log::{Event, Logger, Memory};
 use crate::report::ServiceReport;
 use crate::resource::Resource;
 use crate::service::{Res, Service, status};
+use crate::status::Status;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a remote start may take in a switch.
@@ -64,6 +66,7 @@ fn one_pass(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Result
 
 fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
     gates::affinity(run.service, run.host, run.log, run.options)?;
+    let _closed = gates::end_receivers(run.service, run.host, run.log, run.options).map_err(|e| stopped(run, name, e))?;
     conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
     one_pass(run, name, &Pass::START, selection)
 }
@@ -149,6 +152,9 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
         run.log.error(why);
         Err(stopped(run, "switch", Error::Reported))
     };
+    if !selection.is_all() {
+        return fail("switch moves the whole service: --rid and --tags have no place here".into());
+    }
     let Some(to) = to.filter(|n| nodes.contains(n)) else {
         let named = run.options.to.as_deref().unwrap_or("None");
         return fail(format!("destination node {named} is not in service node list ({}). set it with --to", nodes.join(", ")));
@@ -162,7 +168,10 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
         Err(why) => return fail(format!("{to} cannot be reached: {why}. nothing was stopped")),
     };
     stop(run, selection)?;
-    let mut argv = run.host.paths.remote_svcmgr();
+    if let Err(why) = wholly_down(run) {
+        return fail(format!("not started on {to}: {why}. two nodes must not have it at the same time. mend it here and switch again"));
+    }
+    let mut argv = run.host.peers.svcmgr(&run.host.paths, &to);
     argv.extend(["-s".into(), run.service.name.clone()]);
     if run.options.cluster {
         argv.push("--cluster".into());
@@ -183,6 +192,26 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
             fail(format!("service {} is down here and not started on {to}: {}. start it here again, or there by hand", run.service.name, stage.why()))
         }
     }
+}
+
+/// Nothing of the service is left here that another node must not have too, optional resources included.
+fn wholly_down(run: &Run) -> std::result::Result<(), String> {
+    if run.options.dry_run {
+        return Ok(());
+    }
+    if run.app_errors.load(Ordering::SeqCst) {
+        return Err("a launcher failed to stop here".into());
+    }
+    run.host.facts.forget();
+    let report = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
+    let down = |status: Status| matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef);
+    let left: Vec<&str> = report
+        .resources
+        .iter()
+        .filter(|r| !r.disable && !r.standby && !r.rtype.starts_with("hb") && !down(r.status))
+        .map(|r| r.rid.as_str())
+        .collect();
+    if left.is_empty() { Ok(()) } else { Err(format!("{} is not down here", left.join(", "))) }
 }
 
 /// Restarts monitored resources that are not up, as often as their `restart` says.

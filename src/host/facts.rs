@@ -74,6 +74,7 @@ pub struct Facts {
     loops: Cached<Vec<(PathBuf, String)>>,
     volume_groups: Cached<HashMap<String, VolumeGroup>>,
     names: Mutex<HashMap<String, Option<IpAddr>>>,
+    real: Mutex<HashMap<String, String>>,
 }
 
 fn cached<T>(cell: &Cached<T>, read: impl FnOnce() -> T) -> Arc<T> {
@@ -93,6 +94,9 @@ impl Facts {
         clear(&self.addresses);
         clear(&self.loops);
         clear(&self.volume_groups);
+        if let Ok(mut real) = self.real.lock() {
+            real.clear();
+        }
     }
 
     /// What is mounted, in mount order: the last one of a target is the visible one.
@@ -105,6 +109,26 @@ impl Facts {
         self.mounts().iter().rev().find(|m| m.target == target).cloned()
     }
 
+    /// `path` without links, as the kernel names it in mountinfo and sysfs; the last part need not exist. The path
+    /// itself when its filesystem does not answer.
+    pub fn real_path(&self, path: &str) -> String {
+        if let Some(known) = self.real.lock().ok().and_then(|real| real.get(path).cloned()) {
+            return known;
+        }
+        let asked = PathBuf::from(path);
+        let real = within(RESOLVE_TIMEOUT, move || {
+            std::fs::canonicalize(&asked).or_else(|e| match (asked.parent(), asked.file_name()) {
+                (Some(parent), Some(name)) => std::fs::canonicalize(parent).map(|p| p.join(name)),
+                _ => Err(e),
+            })
+        });
+        let real = real.and_then(Result::ok).map_or_else(|| path.to_owned(), |p| p.to_string_lossy().into_owned());
+        if let Ok(mut all) = self.real.lock() {
+            all.insert(path.into(), real.clone());
+        }
+        real
+    }
+
     /// Interfaces and addresses.
     pub fn addresses(&self) -> Arc<Vec<Address>> {
         cached(&self.addresses, read_addresses)
@@ -115,9 +139,15 @@ impl Facts {
         cached(&self.loops, read_loops)
     }
 
-    /// The loop device this node has on `file`, if any.
-    pub fn loop_of(&self, file: &str) -> Option<String> {
-        self.loops().iter().find(|(backing, _)| backing.as_os_str() == file).map(|(_, device)| device.clone())
+    /// The loop devices this node has on `file`.
+    pub fn loops_of(&self, file: &str) -> Vec<String> {
+        let loops = self.loops();
+        if loops.is_empty() {
+            return Vec::new();
+        }
+        let real = self.real_path(file);
+        let is_it = |backing: &Path| backing.as_os_str() == file || backing.as_os_str() == real.as_str();
+        loops.iter().filter(|(backing, _)| is_it(backing)).map(|(_, device)| device.clone()).collect()
     }
 
     /// Volume groups by name; `None` when LVM does not answer.

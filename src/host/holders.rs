@@ -2,7 +2,9 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use super::patience::within;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,20 +27,29 @@ impl std::fmt::Display for Holder {
     }
 }
 
-fn below(link: &Path, mount_point: &str) -> bool {
-    // a link into a removed file ends in " (deleted)"; its path still starts with the mount point
-    fs::read_link(link).is_ok_and(|to| to.starts_with(mount_point))
+/// A mount point and the filesystem on it.
+struct Place<'a> {
+    path: &'a str,
+    /// Device number; `None` where files of one filesystem have several (btrfs).
+    dev: Option<u64>,
 }
 
-fn held_by(proc_dir: &Path, mount_point: &str) -> Option<&'static str> {
+fn below(link: &Path, place: &Place) -> bool {
+    // a link into a removed file ends in " (deleted)"; its path still starts with the mount point
+    let named = fs::read_link(link).is_ok_and(|to| to.starts_with(place.path));
+    // a container may have the same path on another filesystem
+    named && place.dev.is_none_or(|dev| fs::metadata(link).is_ok_and(|m| m.dev() == dev))
+}
+
+fn held_by(proc_dir: &Path, place: &Place) -> Option<&'static str> {
     for what in ["cwd", "root", "exe"] {
-        if below(&proc_dir.join(what), mount_point) {
+        if below(&proc_dir.join(what), place) {
             return Some(what);
         }
     }
     for (folder, what) in [("fd", "fd"), ("map_files", "map")] {
         let entries = fs::read_dir(proc_dir.join(folder)).into_iter().flatten().flatten();
-        if entries.into_iter().any(|e| below(&e.path(), mount_point)) {
+        if entries.into_iter().any(|e| below(&e.path(), place)) {
             return Some(what);
         }
     }
@@ -58,14 +69,27 @@ fn ourselves() -> Vec<i32> {
     line
 }
 
-/// Every process that holds something below `mount_point`. Only paths are compared: unlike
-/// `fuser -m`, a process on the same device but outside of the mount point is left alone.
+/// How long the processes may take to be looked at: a file on a filesystem that hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Every process that holds something below `mount_point` (without links). Path and filesystem are compared:
+/// unlike with `fuser -m`, a process on the same device but outside of the mount point is left alone, and so is
+/// one that has another filesystem under the same path in a namespace of its own.
 pub fn find(mount_point: &str) -> Vec<Holder> {
+    let mount_point = mount_point.to_owned();
+    within(PATIENCE, move || look(&mount_point)).unwrap_or_default()
+}
+
+fn look(mount_point: &str) -> Vec<Holder> {
+    const BTRFS: i64 = 0x9123_683e;
+    let several = nix::sys::statfs::statfs(mount_point).is_ok_and(|s| s.filesystem_type().0 == BTRFS);
+    let dev = fs::metadata(mount_point).ok().map(|m| m.dev()).filter(|_| !several);
+    let place = Place { path: mount_point, dev };
     let ours = ourselves();
     let mut holders = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        if let Some(what) = held_by(&entry.path(), mount_point) {
+        if let Some(what) = held_by(&entry.path(), &place) {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim_end().to_owned();
             holders.push(Holder { pid, name, what, is_ours: ours.contains(&pid) });
         }

@@ -21,6 +21,20 @@ pub struct Held {
     pub command: Option<String>,
 }
 
+impl Held {
+    /// The holder is one of us, at one of these actions.
+    pub fn is_doing(&self, actions: &[&str]) -> bool {
+        self.command.as_deref().is_some_and(|c| c.split(' ').skip(1).any(|word| actions.contains(&word)))
+    }
+
+    /// Signals the holder. The lock is held, so the pid it wrote is still its own.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        }
+    }
+}
+
 impl std::fmt::Display for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match (&self.pid, &self.command) {
@@ -51,13 +65,13 @@ impl Lock {
                 Err(TryLockError::Error(e)) => return Err(Error::io("lock", path)(e)),
             }
         }
-        // 2014: the pid in decimal, no newline
+        // 2014: the pid in decimal, no newline. A courtesy: on a full disk the lock counts all the same
         let write = |file: &mut File| -> std::io::Result<()> {
             file.set_len(0)?;
             file.seek(SeekFrom::Start(0))?;
             write!(file, "{}", std::process::id())
         };
-        write(&mut file).map_err(Error::io("write the lock", path))?;
+        let _ = write(&mut file);
         Ok(Ok(Self { _file: file }))
     }
 

@@ -144,6 +144,7 @@ impl App {
         let mut cmd = Cmd::change([path, verb.to_owned()]).sink(Sink::File(file.clone())).user(self.run_as.clone()).env("OPENSVC_SVCNAME", cx.service);
         cmd.timeout = self.timeout;
         let out = cx.host.runner.run(&cmd);
+        cx.host.facts.forget(); // who knows what a launcher mounts
         let took = began.elapsed();
         let clock = format!("{}:{:02}:{:02}.{:06}", took.as_secs() / 3600, took.as_secs() / 60 % 60, took.as_secs() % 60, took.subsec_micros());
         let end = out.stages.into_iter().next().map_or(End::Exited(0), |s| s.end);

@@ -52,10 +52,16 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
     let mnt = mnt.ok_or_else(|| format!("mnt must be set in section {}", p.section))?;
     Ok(Box::new(Fs {
         dev: dev.into(),
-        mnt: mnt.strip_suffix('/').filter(|m| !m.is_empty()).unwrap_or(mnt).into(),
+        mnt: squeezed(mnt),
         fstype: p.text("type").unwrap_or_default().into(),
         options: p.text("mnt_opt").unwrap_or_default().into(),
     }))
+}
+
+/// One slash where there are several, none at the end: as mountinfo has it.
+fn squeezed(mnt: &str) -> String {
+    let parts: Vec<&str> = mnt.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    if mnt.starts_with('/') { format!("/{}", parts.join("/")) } else { mnt.to_owned() }
 }
 
 /// `/dev/VG/LV` as device-mapper spells it: `-` doubled in each part.
@@ -107,18 +113,24 @@ impl Fs {
             let real = |p: &str| std::fs::canonicalize(p).ok();
             return real(&dev).is_some_and(|d| Some(d) == real(&mount.source));
         }
-        if cx.host.facts.loops().iter().any(|(file, device)| file.as_os_str() == dev.as_str() && *device == mount.source) {
+        if cx.host.facts.loops_of(&dev).contains(&mount.source) {
             return true;
         }
         dev.starts_with('/') && is_bind_of(&cx.host.facts.mounts(), &dev, mount)
     }
 
+    /// What is mounted on the mount point, also when a link leads there.
+    fn there(&self, cx: &Cx) -> Option<Mount> {
+        let facts = &cx.host.facts;
+        facts.mount_at(&self.mnt).or_else(|| facts.mount_at(&facts.real_path(&self.mnt)).filter(|m| m.target != "/"))
+    }
+
     fn mounted(&self, cx: &Cx) -> Option<Mount> {
-        cx.host.facts.mount_at(&self.mnt).filter(|m| self.matches(cx, m))
+        self.there(cx).filter(|m| self.matches(cx, m))
     }
 
     fn foreign(&self, cx: &Cx) -> Option<Mount> {
-        cx.host.facts.mount_at(&self.mnt).filter(|m| m.fstype != "autofs" && !self.matches(cx, m))
+        self.there(cx).filter(|m| m.fstype != "autofs" && !self.matches(cx, m))
     }
 
     fn prepare(&self, cx: &Cx) -> Result<String> {
@@ -146,6 +158,11 @@ impl Fs {
         match self.fstype.as_str() {
             "" | "none" => Ok(()),
             "ext2" | "ext3" | "ext4" => {
+                if let Some(mount) = cx.host.facts.mounts().iter().find(|m| m.source == dev) {
+                    // a check of a mounted filesystem destroys it
+                    cx.log.error(format!("{dev} is mounted already, on {}", mount.target));
+                    return Err(Error::Reported);
+                }
                 if which::which("e2fsck").is_err() {
                     cx.log.warning(format!("e2fsck not found: {dev} is mounted unchecked. install 'e2fsprogs'"));
                     return Ok(());
@@ -183,7 +200,7 @@ impl Fs {
 
     /// What else is mounted below the mount point.
     fn nested(&self, cx: &Cx) -> Vec<String> {
-        let prefix = format!("{}/", self.mnt);
+        let prefix = format!("{}/", cx.host.facts.real_path(&self.mnt));
         cx.host.facts.mounts().iter().filter(|m| m.target.starts_with(&prefix)).map(|m| m.target.clone()).collect()
     }
 
@@ -194,7 +211,8 @@ impl Fs {
             if out.ok() || self.mounted(cx).is_none() {
                 return Ok(());
             }
-            let in_the_way = holders::find(&self.mnt);
+            let real = cx.host.facts.real_path(&self.mnt);
+            let in_the_way = holders::find(&real);
             if let Some(ours) = in_the_way.iter().find(|h| h.is_ours) {
                 cx.log.error(format!("{} is in use by {ours}, from which this command runs. leave {} and try again", self.mnt, self.mnt));
                 return Err(Error::Reported);
@@ -202,11 +220,11 @@ impl Fs {
             if !in_the_way.is_empty() && round < UMOUNT_ROUNDS {
                 let names: Vec<String> = in_the_way.iter().map(ToString::to_string).collect();
                 cx.log.info(format!("{} is in use. end {}", self.mnt, names.join(", ")));
-                holders::end(&in_the_way, &self.mnt, Duration::from_secs(2));
+                holders::end(&in_the_way, &real, Duration::from_secs(2));
             }
             std::thread::sleep(Duration::from_millis(200)); // the kernel frees what a dead process held a moment later
         }
-        let left: Vec<String> = holders::find(&self.mnt).iter().map(ToString::to_string).collect();
+        let left: Vec<String> = holders::find(&cx.host.facts.real_path(&self.mnt)).iter().map(ToString::to_string).collect();
         let by = if left.is_empty() { "something that is no process (nfs export, swap, loop, bind?)".into() } else { left.join(", ") };
         cx.log.error(format!("failed to umount {}: in use by {by}", self.mnt));
         Err(Error::Reported)
@@ -234,7 +252,7 @@ impl Resource for Fs {
             Some(mount) if mount.is_ro() && !self.wants_ro() && !self.is_network() => Probe::because(Status::Warn, "fs is not writable"),
             Some(_) => Probe::new(Status::Up),
             None => match self.foreign(cx) {
-                Some(other) => Probe::because(Status::Down, format!("{} is mounted there instead", other.source)),
+                Some(other) => Probe::because(Status::Warn, format!("{} is mounted there instead", other.source)),
                 None => Probe::new(Status::Down),
             },
         }
@@ -247,16 +265,29 @@ impl Resource for Fs {
         }
         let dev = self.prepare(cx)?;
         // an image file that already has a loop device is checked and mounted through that one
-        let dev = cx.host.facts.loop_of(&dev).unwrap_or(dev);
+        let attached = if dev.starts_with("/dev/") { None } else { cx.host.facts.loops_of(&dev).into_iter().next() };
+        let dev = attached.unwrap_or(dev);
         if self.fstype == "btrfs" {
             cx.run_quiet(&Cmd::change(["btrfs", "device", "scan"]));
         }
         self.check(cx, &dev)?;
         cx.must(&Cmd::change(self.mount_argv(&dev)).timeout(MOUNT_TIMEOUT))?;
+        if self.mounted(cx).is_none() {
+            let there = self.there(cx).map_or_else(|| "nothing".into(), |m| m.source);
+            cx.log.error(format!("mount succeeded, yet {there} is on {}, not {}. svcmgr would not know it as mounted: umount it", self.mnt, self.dev));
+            return Err(Error::Reported);
+        }
         Ok(Done::Changed)
     }
 
     fn stop(&self, cx: &Cx) -> Result<Done> {
+        if let Some(other) = self.foreign(cx) {
+            cx.log.error(format!(
+                "{} holds {} ({}), not {}: not umounted. umount it by hand, or correct dev in section {}",
+                self.mnt, other.source, other.fstype, self.dev, cx.rid
+            ));
+            return Err(Error::Reported);
+        }
         if self.mounted(cx).is_none() {
             cx.log.info(format!("fs({} {}) is already umounted", self.dev, self.mnt));
             return Ok(Done::Already);

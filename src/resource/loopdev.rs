@@ -31,7 +31,7 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
 
 impl Loop {
     fn devices(&self, cx: &Cx) -> Vec<String> {
-        cx.host.facts.loops().iter().filter(|(file, _)| file.as_os_str() == self.file.as_str()).map(|(_, dev)| dev.clone()).collect()
+        cx.host.facts.loops_of(&self.file)
     }
 }
 

@@ -72,6 +72,9 @@ fn check_service(host: &Host, service: &mut Service) -> Result<(), Refusal> {
     let name = service.name.clone();
     let config = &service.config;
     let default = |key: &str| config.text("DEFAULT", key).unwrap_or_default();
+    if name == "startip" {
+        return Err(Refusal::of("startip is not a service name: var/lock/startip is the lock of address changes"));
+    }
     if !["hosted", "sg", "rhcs", "vcs"].contains(&service.mode.as_str()) {
         return Err(Refusal { lines: vec![format!("unknown service mode: {}", service.mode)], init: true });
     }
