@@ -55,6 +55,9 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
 
 /// Why it failed. The first complaint says what happened, the later ones what followed from it.
 fn cause(cx: &Cx, peer: &str, stage: &Stage) -> String {
+    if crate::cmd::system::interrupted() {
+        return "interrupted by signal".into();
+    }
     // rsync(1): socket, stream and timeout errors; 255 is ssh's own. The end of the shared connection, which
     // brought them about, may be noticed a moment later
     let broken = matches!(stage.end, End::Exited(10 | 12 | 30 | 255));
