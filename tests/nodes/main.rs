@@ -16,6 +16,7 @@ mod bed;
 
 mod bulk;
 mod clean;
+mod danger;
 mod failover;
 mod faults;
 mod resources;
