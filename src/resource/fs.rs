@@ -222,7 +222,7 @@ impl Fs {
             }
             if !in_the_way.is_empty() && round < UMOUNT_ROUNDS {
                 let names: Vec<String> = in_the_way.iter().map(ToString::to_string).collect();
-                cx.log.info(format!("{} is in use. end {}", self.mnt, names.join(", ")));
+                cx.log.warning(format!("{} is in use: ending {}", self.mnt, names.join(", ")));
                 holders::end(&in_the_way, &real, Duration::from_secs(2));
             }
             std::thread::sleep(Duration::from_millis(200)); // the kernel frees what a dead process held a moment later
