@@ -89,7 +89,32 @@ pub(super) fn ready(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
         cx.log.info("no files to sync");
         return Err(Error::text(format!("nothing to send: none of {} exists here", sync.src.join(", "))));
     }
+    complete(sync)?;
     Ok(found)
+}
+
+/// Refuses what is not all there: several sources make one picture on the target, and what a missing one has sent
+/// before would be deleted. A pattern for files may match none; one for the content of folders is a source like any.
+/// Internal syncs name what there may be.
+fn complete(sync: &Rsync) -> Result<()> {
+    let must_be = |s: &&String| !is_pattern(s) || s.ends_with('/');
+    for source in sync.src.iter().filter(must_be).filter(|_| sync.kind == Kind::User) {
+        match expand(std::slice::from_ref(source)) {
+            None => return Err(no_answer(source)),
+            Some(found) if found.is_empty() => {
+                return Err(Error::text(format!(
+                    "{source} does not exist here: nothing is sent, as what it has sent before would be deleted on the target. remove it from src if it is gone for good"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// It is for the glob to find out what it names.
+fn is_pattern(source: &str) -> bool {
+    source.contains(['*', '?', '['])
 }
 
 /// Says which sources of `sync` are not there.
@@ -112,7 +137,7 @@ pub(super) fn expand(patterns: &[String]) -> Option<Vec<String>> {
 }
 
 fn matches(pattern: &str) -> Vec<String> {
-    if !pattern.contains(['*', '?', '[']) {
+    if !is_pattern(pattern) {
         return if std::fs::symlink_metadata(pattern).is_ok() { vec![pattern.to_owned()] } else { Vec::new() };
     }
     let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };

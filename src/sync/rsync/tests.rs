@@ -160,6 +160,19 @@ fn a_source_that_is_not_there_is_told_and_nothing_at_all_is_an_error() {
     assert_eq!(bench.memory.lines(), [format!("WARNING SVC1 {} does not exist here: skipped", bench.path("none*"))]);
 }
 
+#[test]
+fn one_source_of_several_that_is_missing_refuses_them_all() {
+    let refused = |src: &str| {
+        let bench = Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n"));
+        std::fs::create_dir_all(bench.path("a")).unwrap();
+        bench.sync().send(&bench.cx("sync#1"), &job()).unwrap_err().to_string()
+    };
+    for src in ["DIR/a/ DIR/b/", "DIR/b DIR/a", "DIR/a/ DIR/b*/"] {
+        assert!(refused(src).contains("b") && refused(src).contains(" does not exist here: nothing is sent"), "{src}: {}", refused(src));
+    }
+    assert!(refused("DIR/a DIR/none*").contains("synchronization failed"), "a pattern for files may match none");
+}
+
 fn job() -> Job {
     Job { peer: "n2".into(), class: Class::Nodes, mode: Mode::Update, progress: None }
 }
