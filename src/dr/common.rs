@@ -46,7 +46,11 @@ impl<'a> Instance<'a> {
     /// `dst` lies on a filesystem of the service that is not mounted here: what arrives would fill the parent
     /// filesystem, and vanish below the mount at the next start.
     pub fn below_unmounted(&self, dst: &str) -> Option<String> {
-        let covers = |mnt: &str| Path::new(dst).starts_with(mnt) && self.host.facts.mount_at(mnt).is_none();
+        let facts = &self.host.facts;
+        let covers = |mnt: &str| {
+            let (real, real_dst) = (facts.real_path(mnt), facts.real_path(dst));
+            (Path::new(dst).starts_with(mnt) || Path::new(&real_dst).starts_with(&real)) && facts.mount_at(&real).is_none()
+        };
         let mounts = self.service.resources.iter().filter(|r| !r.disable).filter_map(|r| Some((r, r.run()?.mount_point()?)));
         let (res, mnt) = mounts.filter(|(_, mnt)| covers(mnt)).max_by_key(|(_, mnt)| mnt.len())?;
         let (name, node, rid) = (&self.service.name, &self.host.node, &res.rid);
@@ -70,7 +74,7 @@ impl<'a> Instance<'a> {
 /// The same without a service: its words are those of 2014.
 pub fn not_mounted(host: &Host, dstfs: Option<&str>, dst: &str) -> Option<String> {
     let dstfs = dstfs?;
-    if host.facts.mount_at(dstfs).is_some() {
+    if host.facts.mount_at(&host.facts.real_path(dstfs)).is_some() {
         return None;
     }
     Some(format!("The destination fs {dstfs} is not mounted on node {}. refuse to sync {dst} to protect parent fs", host.node))

@@ -36,7 +36,9 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
         argv.push("--info=progress2".into());
     }
     let to = format!("{login}:{}", sync.dst);
-    argv.extend(snap::rerooted(sync, &sources));
+    let paths = snap::rerooted(sync, cx, &sources)?;
+    let mounts = sources::below(cx, &paths);
+    argv.extend_from_slice(&paths);
     argv.push(to.clone());
     let told = listener(cx, job.progress.clone().map(|tell| (tell, job.peer.clone())));
     let cmd = Cmd::change(argv).unbounded().on_output(told);
@@ -50,6 +52,7 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
         return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, cause(cx, &job.peer, stage))));
     }
     complain(cx, &out);
+    sources::unchanged(sync, cx, &paths, &mounts)?;
     Ok(summary(&out.text()))
 }
 

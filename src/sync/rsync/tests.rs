@@ -6,6 +6,7 @@ use crate::cmd::replay::Replay;
 use crate::config::env::EnvFile;
 use crate::config::scope::ServiceConfig;
 use crate::host::Host;
+use crate::host::facts::Facts;
 use crate::log::{Logger, Memory};
 use crate::state::stamp;
 use crate::status::Status;
@@ -40,6 +41,13 @@ impl Bench {
         self
     }
 
+    /// Of this machine these are mounted: target and type.
+    fn mounts(mut self, mounts: &[(&str, &str)]) -> Self {
+        mount(self.dir.path(), mounts);
+        self.host.facts = Facts::of_files(self.dir.path());
+        self
+    }
+
     fn cx<'a>(&'a self, rid: &'a str) -> Cx<'a> {
         Cx { host: &self.host, log: &self.log, service: "svc1", scope: &self.config.scope, rid, force: false }
     }
@@ -54,6 +62,22 @@ impl Bench {
 
     fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+}
+
+fn mount(folder: &Path, mounts: &[(&str, &str)]) {
+    let root = folder.display().to_string();
+    let line = |(target, fstype): &(&str, &str)| format!("1 1 8:1 / {} rw - {fstype} /dev/x rw\n", target.replace("DIR", &root));
+    std::fs::write(folder.join("mountinfo"), mounts.iter().map(line).collect::<String>()).unwrap();
+}
+
+/// A transfer that takes so long that other things are mounted at its end.
+struct Meanwhile(std::path::PathBuf, Vec<(&'static str, &'static str)>);
+
+impl crate::cmd::Runner for Meanwhile {
+    fn run(&self, cmd: &crate::cmd::Cmd) -> crate::cmd::Output {
+        mount(&self.0, &self.1);
+        crate::cmd::Output::of(&cmd.argv, 0, "", "")
     }
 }
 
@@ -173,6 +197,37 @@ fn one_source_of_several_that_is_missing_refuses_them_all() {
     assert!(refused("DIR/a DIR/none*").contains("synchronization failed"), "a pattern for files may match none");
 }
 
+const ON_FS: &str = "[fs#1]\nmnt = DIR/m\ndev = x\n[sync#1]\nsrc = DIR/m/data/\ndst = /x\ntarget = nodes\n";
+
+fn mounted() -> Bench {
+    let bench = Bench::new("n1", ON_FS).mounts(&[("/", "ext4"), ("DIR/m", "ext4")]);
+    std::fs::create_dir_all(bench.path("m/data")).unwrap();
+    bench
+}
+
+#[test]
+fn what_was_unmounted_since_the_command_began_is_not_sent() {
+    let bench = mounted();
+    let (sync, cx) = (bench.sync(), bench.cx("sync#1"));
+    sync.ready(&cx).unwrap();
+    mount(bench.dir.path(), &[("/", "ext4")]);
+    let why = sync.send(&cx, &job()).unwrap_err().to_string();
+    assert!(why.contains("m (fs#1) is not mounted here"), "{why}");
+}
+
+#[test]
+fn a_mount_that_changes_during_a_transfer_fails_it() {
+    for after in [vec![("/", "ext4")], vec![("/", "ext4"), ("DIR/m", "ext4"), ("DIR/m/data", "tmpfs")]] {
+        let mut bench = mounted();
+        bench.host.runner = Arc::new(Meanwhile(bench.dir.path().into(), after));
+        let why = bench.sync().send(&bench.cx("sync#1"), &job()).unwrap_err().to_string();
+        assert!(why.contains("has changed while it was sent, from "), "{why}");
+    }
+    let mut bench = mounted();
+    bench.host.runner = Arc::new(Meanwhile(bench.dir.path().into(), vec![("/", "ext4"), ("DIR/m", "ext4")]));
+    bench.sync().send(&bench.cx("sync#1"), &job()).unwrap();
+}
+
 fn job() -> Job {
     Job { peer: "n2".into(), class: Class::Nodes, mode: Mode::Update, progress: None }
 }
@@ -199,16 +254,15 @@ fn the_command_is_that_of_2014_and_the_receiver_is_svcmgr() {
     assert_eq!(replay.faults(), Vec::<String>::new());
 }
 
-/// On a machine whose root is taken for the filesystem of the service: it is mounted wherever the test runs.
+/// On a machine whose root is the filesystem of the service.
 fn with_volume(replay: Replay) -> (Bench, Arc<Replay>) {
     let replay = Arc::new(replay);
     let bench = Bench::new("n1", "[fs#1]\nmnt = /\ndev = x\nsnap_size = 64\n[sync#1]\nsrc = /etc\ndst = /x\nsnap = true\ntarget = nodes\n");
-    (bench.plays(&replay), replay)
+    (bench.mounts(&[("/", "ext4")]).plays(&replay), replay)
 }
 
 fn root_source() -> (String, String) {
-    let mount = crate::host::facts::Facts::default().mount_at("/").unwrap();
-    (mount.source, mount.fstype)
+    ("/dev/x".into(), "ext4".into())
 }
 
 const LVS: &str = "lvs -o vg_name,lv_name,lv_size --noheadings --units m --nosuffix";
@@ -226,6 +280,7 @@ fn a_snapshot_is_made_mounted_sent_and_removed() {
             .then("lvcreate -A n -s -L64M -n osvc_sync_root vg1/root", 0, "")
             .then(&format!("mount -t {fstype} -o {} /dev/vg1/osvc_sync_root {at}", if fstype == "xfs" { "ro,nouuid" } else { "ro" }), 0, "")
             .then(&format!("{} {at}/./etc root@n2:/x", command(&bench, "").replace("  ", " ")), 0, "")
+            .then(&format!("umount {at}"), 0, "")
             .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 5, "")
             .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 0, ""),
     );
@@ -233,6 +288,9 @@ fn a_snapshot_is_made_mounted_sent_and_removed() {
     let (sync, cx) = (bench.sync(), bench.cx("sync#1"));
     assert!(sync.has_snapshot());
     sync.freeze(&cx).unwrap();
+    let why = sync.send(&cx, &job()).unwrap_err().to_string();
+    assert!(why.contains("/etc is not sent: its snapshot /dev/vg1/osvc_sync_root is not mounted"), "{why}");
+    mount(bench.dir.path(), &[("/", "ext4"), ("DIR/tmp/osvc_sync_vg1_root", "ext4")]);
     sync.send(&cx, &job()).unwrap();
     sync.release(&cx);
     sync.release(&cx); // nothing is left to do
