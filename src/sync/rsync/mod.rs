@@ -1,6 +1,7 @@
 //! sync.rsync: files, by rsync over ssh. Also what carries the service's own files: `sync#i0`, `#i1`, `#i2`.
 
 mod internal;
+mod origin;
 mod send;
 mod snap;
 mod sources;

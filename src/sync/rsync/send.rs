@@ -1,6 +1,6 @@
 //! The transfer: the rsync command, its progress, what it says at its end.
 
-use super::{Kind, Rsync, snap, sources};
+use super::{Kind, Rsync, origin, snap, sources};
 use crate::cmd::{Cmd, End, OnOutput, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;
@@ -28,6 +28,7 @@ fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<Stri
 pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     let quiet = sync.kind != Kind::User;
     let sources = sources::ready(sync, cx)?;
+    let grounds = origin::check(sync, cx)?;
     let (mut argv, login) = words(cx, &job.peer, cx.rid, &sync.options)?;
     if let Some(limit) = sync.bwlimit {
         argv.push(format!("--bwlimit={limit}"));
@@ -53,6 +54,7 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     }
     complain(cx, &out);
     sources::unchanged(sync, cx, &paths, &mounts)?;
+    origin::remember(cx, &grounds)?;
     Ok(summary(&out.text()))
 }
 

@@ -1,6 +1,6 @@
 //! What is sent: patterns expanded, and the guard against sending the emptiness of an unmounted filesystem.
 
-use super::{Kind, Rsync};
+use super::{Kind, Rsync, origin};
 use crate::config::scope::ServiceConfig;
 use crate::config::value;
 use crate::error::{Error, Result};
@@ -91,6 +91,7 @@ fn safe(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
     for source in &found {
         sync.guard.check(cx, source)?;
     }
+    origin::check(sync, cx)?;
     if found.is_empty() {
         cx.log.info("no files to sync");
         return Err(Error::text(format!("nothing to send: none of {} exists here", sync.src.join(", "))));
@@ -125,7 +126,7 @@ pub(super) fn unchanged(sync: &Rsync, cx: &Cx, paths: &[String], before: &[(Stri
 }
 
 /// A pattern up to what it leaves open.
-fn fixed(source: &str) -> &str {
+pub(super) fn fixed(source: &str) -> &str {
     source.split(['*', '?', '[']).next().unwrap_or_default()
 }
 
@@ -149,7 +150,7 @@ fn complete(sync: &Rsync) -> Result<()> {
 }
 
 /// It is for the glob to find out what it names.
-fn is_pattern(source: &str) -> bool {
+pub(super) fn is_pattern(source: &str) -> bool {
     source.contains(['*', '?', '['])
 }
 

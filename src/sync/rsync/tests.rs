@@ -228,6 +228,48 @@ fn a_mount_that_changes_during_a_transfer_fails_it() {
     bench.sync().send(&bench.cx("sync#1"), &job()).unwrap();
 }
 
+#[test]
+fn a_source_whose_mount_is_gone_since_the_last_sync_is_not_sent() {
+    let mounted: Vec<(&str, &str)> = vec![("/", "ext4"), ("DIR/nas", "nfs4")];
+    for (src, later, why) in [
+        ("DIR/nas/data/", vec![("/", "ext4")], Some("nas (nfs4) was mounted there, now it is on / (ext4), and the files")),
+        ("DIR/nas/d*", vec![("/", "ext4")], Some("nas (nfs4) was mounted there, now it is on / (ext4), and the files")),
+        ("DIR/nas/data/", vec![("/", "ext4"), ("DIR/nas", "autofs")], Some("nas (nfs4) was mounted there, now it is on ")),
+        ("DIR/nas/data/", mounted.clone(), None),
+    ] {
+        let mut bench = Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n")).mounts(&mounted);
+        std::fs::create_dir_all(bench.path("nas/data")).unwrap();
+        bench.host.runner = Arc::new(Meanwhile(bench.dir.path().into(), mounted.clone()));
+        bench.sync().send(&bench.cx("sync#1"), &job()).unwrap();
+        mount(bench.dir.path(), &later);
+        let refused = |bench: &Bench| bench.sync().ready(&bench.cx("sync#1")).err().map(|e| e.to_string());
+        match (refused(&bench), why) {
+            (Some(said), Some(why)) => {
+                let file = bench.path("var/svc1/sync#1.source.json");
+                assert!(said.contains(why) && said.ends_with(&format!("rm '{file}'")), "{said}");
+                std::fs::write(&file, "rubbish").unwrap();
+                assert!(refused(&bench).unwrap().starts_with("cannot tell whether "));
+                std::fs::remove_file(&file).unwrap();
+                assert_eq!(refused(&bench), None, "as told");
+            }
+            (said, why) => assert_eq!(said.as_deref(), why),
+        }
+    }
+}
+
+#[test]
+fn what_fstab_mounts_must_be_mounted() {
+    let refused = |mounts: &[(&str, &str)]| {
+        let bench = Bench::new("n1", "[sync#1]\nsrc = DIR/nas/data/\ndst = /x\ntarget = nodes\n").mounts(mounts);
+        std::fs::create_dir_all(bench.path("nas/data")).unwrap();
+        std::fs::write(bench.path("fstab"), format!("# x\nUUID=1 / ext4\n\nnas:/x {} nfs4 defaults 0 0\nnone swap swap\n/dev/z /other xfs\n", bench.path("nas"))).unwrap();
+        bench.sync().ready(&bench.cx("sync#1")).err().map(|e| e.to_string())
+    };
+    let why = refused(&[("/", "ext4")]).unwrap();
+    assert!(why.contains("is not sent: /etc/fstab has ") && why.contains("/nas, which is not mounted"), "{why}");
+    assert_eq!(refused(&[("/", "ext4"), ("DIR/nas", "nfs4")]), None);
+}
+
 fn job() -> Job {
     Job { peer: "n2".into(), class: Class::Nodes, mode: Mode::Update, progress: None }
 }
