@@ -21,6 +21,12 @@ pub fn allowed(service: &Service, host: &Host, log: &Logger, info: &Info, option
     }
     if frozen::is_frozen(&host.paths.var, &service.name) {
         log.info("Abort action for frozen service");
+        let name = &service.name;
+        log.error(if frozen::is_set(&host.paths.var, Some(name)) {
+            format!("{name} is frozen on {}. to allow actions again: svcmgr -s {name} thaw", host.node)
+        } else {
+            format!("the whole node {} is frozen. to allow actions again: svcthaw", host.node)
+        });
         return Err(Error::Reported);
     }
     let exempt = matches!(

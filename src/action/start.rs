@@ -155,9 +155,15 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
     if !selection.is_all() {
         return fail("switch moves the whole service: --rid and --tags have no place here".into());
     }
+    let scope = &run.service.config.scope;
+    if scope.is_drp() {
+        return fail("switch moves a service inside its primary site, and this node is of the recovery site: its data would stay here".into());
+    }
     let Some(to) = to.filter(|n| nodes.contains(n)) else {
         let named = run.options.to.as_deref().unwrap_or("None");
-        return fail(format!("destination node {named} is not in service node list ({}). set it with --to", nodes.join(", ")));
+        let there = run.options.to.as_ref().is_some_and(|n| scope.drpnodes.contains(&n.to_lowercase()));
+        let how = if there { "it is of the recovery site: stop here, sync, then start there" } else { "set it with --to" };
+        return fail(format!("destination node {named} is not in service node list ({}). {how}", nodes.join(", ")));
     };
     if to == run.host.node {
         return fail(format!("destination node {to} is this node"));

@@ -1,6 +1,6 @@
 //! The command line: options, and the words that name the action.
 
-use crate::action::{ACTIONS, Class, Options};
+use crate::action::Options;
 use crate::error::Error;
 use crate::render::color::When;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -122,6 +122,17 @@ pub struct Args {
     pub options: Options,
 }
 
+impl Args {
+    /// The beginning of the command line as it was typed, for advice: `svcmgr -s NAME`.
+    pub fn spoken(&self, name: &str) -> String {
+        match (name, self.services.is_empty()) {
+            ("svcmgr", true) => "svcmgr -s NAME".into(),
+            ("svcmgr", false) => format!("svcmgr -s {}", self.services.join(",")),
+            (other, _) => other.to_owned(),
+        }
+    }
+}
+
 fn flag(long: &'static str, help: &'static str) -> Arg {
     Arg::new(long).long(long).action(ArgAction::SetTrue).help(help)
 }
@@ -133,15 +144,28 @@ fn value(long: &'static str, name: &'static str, help: &'static str) -> Arg {
 /// The clap command of a program: parses, helps, completes, and is the man page.
 pub fn command(program: &Program, name: &str) -> Command {
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    if let Some((usage, about, options)) = other_help(program, name) {
+        let all = options_of(program, name).override_usage(usage).about(about);
+        return all.mut_args(|a| if options.contains(&a.get_id().as_str()) || a.get_id() == "help" { a } else { a.hide(true) });
+    }
+    let usage = match program {
+        Program::Svcmgr => format!("{name} -s NAME[,NAME…] ACTION [options]"),
+        _ => format!("{name} ACTION [options]"),
+    };
+    options_of(program, name)
+        .override_usage(usage)
+        .after_help(actions_help())
+        .help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}\n")
+}
+
+fn options_of(program: &Program, name: &'static str) -> Command {
     let many = matches!(program, Program::Svcmgr);
     let mut command = Command::new(name)
         .version(concat!("version ", env!("CARGO_PKG_VERSION")))
         .about("Service manager for disaster recovery: starts, stops and replicates the services of etc/*.env")
-        .override_usage(format!("{name} [options] action"))
-        .after_help(actions_help())
         .infer_long_args(true)
         .args_override_self(true)
-        .arg(Arg::new("words").value_name("action").num_args(0..).help("see Actions below; `print status` and `print_status` are the same"))
+        .arg(Arg::new("words").value_name("action").num_args(0..).help("see below; `print status` and `print_status` are the same"))
         .args([
             value("rid", "LIST", "only these resources: fs#1,ip or kinds: fs"),
             value("tags", "LIST", "only resources with one of these tags"),
@@ -187,16 +211,56 @@ pub fn command(program: &Program, name: &str) -> Command {
     command
 }
 
+/// The actions by what one wants; every one that is not for svcmgr itself is in one of these.
+const HELP: &[(&str, &[&str])] = &[
+    ("Look", &["print_status", "json_status", "status"]),
+    ("Run", &["start", "stop", "restart", "switch"]),
+    ("Copy to other nodes", &["sync_update", "sync_full", "sync_nodes", "sync_drp", "sync_all", "sync_verify", "sync_resync"]),
+    ("Service file", &[
+        "validate", "print_config", "edit_config", "get", "set", "unset", "enable", "disable", "create", "update", "delete", "install",
+        "json_env", "print_env_mtime",
+    ]),
+    ("Hold", &["freeze", "thaw", "frozen"]),
+    ("For init scripts and schedulers", &["boot", "shutdown", "startstandby", "resource_monitor"]),
+    ("Devices", &["print_devlist", "json_devlist", "print_disklist", "json_disklist"]),
+    ("Containers", &["docker"]),
+];
+
 /// The action list of the help.
 fn actions_help() -> String {
-    let mut out = String::from("Actions:\n");
-    for action in ACTIONS.iter().filter(|a| a.class != Class::Peer && !a.help.starts_with('(') && !a.help.starts_with("for svcmgr itself")) {
-        out.push_str(&format!("  {:<16} {}\n", action.name.replace('_', " "), action.help));
+    let mut out = String::new();
+    for (title, names) in HELP {
+        out.push_str(&format!("{title}:\n"));
+        for action in names.iter().filter_map(|n| crate::action::find(n)) {
+            out.push_str(&format!("  {:<16} {}\n", action.name.replace('_', " "), action.help));
+        }
     }
-    out.push_str("  template         print a commented env file of a driver: svcmgr template sync.rsync\n");
+    out.push_str("Parts of a service:\n  start or stop, with: ip disk vg loop pool fs share container app (startip, stopfs…)\n");
+    out.push_str("svcmgr's own:\n  template         print a commented service file of a driver: svcmgr template sync.rsync\n");
     out.push_str("  completion       print shell completion: svcmgr completion bash|zsh|fish\n");
-    out.push_str("\nExit status: 0 done, 1 failed or refused (see stderr), 2 wrong command line; `status` exits with the state.");
+    out.push_str("  man              print the man page\n\n");
+    out.push_str("Other names: allservices, allupservices, alldownservices, allprimaryservices,\n");
+    out.push_str("allsecondaryservices ACTION; svcmon (a line a service); nodemgr; svcfreeze, svcthaw\n\n");
+    out.push_str("Exit status: 0 done, 1 failed or refused (stderr says why), 2 wrong command line;\n`status` exits with the state");
     out
+}
+
+/// What a program of another name is for, and how it is called; its options that count.
+fn other_help(program: &Program, name: &str) -> Option<(String, &'static str, &'static [&'static str])> {
+    match program {
+        Program::Freezer("freeze") => Some((format!("{name} [SERVICE]"), "Forbids actions on a service on this node, or on all with no SERVICE", &[])),
+        Program::Freezer("thaw") => Some((format!("{name} [SERVICE]"), "Allows actions on a service again, or on all with no SERVICE", &[])),
+        Program::Freezer(_) => Some((format!("{name} [SERVICE]"), "Exit status 1 if the service, or the node, is frozen", &[])),
+        Program::Nodemgr => Some((
+            format!("{name} get|set --param SECTION.KEYWORD [--value VALUE]\n       {name} print schedule"),
+            "Settings of this node (etc/node.conf), and when its syncs run by themselves",
+            &["param", "value"],
+        )),
+        Program::Svcmon => {
+            Some((format!("{name} [-s NAME,…] [options]"), "A line for each service of this node", &["service", "status", "format", "color", "onlyprimary", "onlysecondary"]))
+        }
+        _ => None,
+    }
 }
 
 const VALUE_OPTIONS: [&str; 16] = [
@@ -323,6 +387,16 @@ mod tests {
         assert_eq!((a.action.as_str(), a.options.force, a.rest.join(" ").as_str()), ("docker", false, "ps -a --force"));
         let a = parsed(&["-s", "x", "recv", "--rid", "sync#1", "--epoch", "4", "--", "rsync", "--server", "-x"]);
         assert_eq!((a.action.as_str(), a.epoch, a.rest.len()), ("recv", 4, 3));
+    }
+
+    #[test]
+    fn the_help_has_every_action() {
+        use crate::action::{ACTIONS, Class, Id};
+        for action in ACTIONS {
+            let part = matches!(action.id, Id::StartGroup(_) | Id::StopGroup(_) | Id::PreSync | Id::PostSync | Id::Gone);
+            let there = HELP.iter().any(|(_, names)| names.contains(&action.name));
+            assert_eq!(there, !part && action.class != Class::Peer, "{}", action.name);
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Session {
 fn action_of(session: &Session) -> Result<&'static Info> {
     let typed = session.args.action.as_str();
     if typed.is_empty() {
-        return Err(Error::Usage("Missing action".into()));
+        return Err(Error::Usage(format!("Missing action: {} print status, start, stop, sync update…", session.args.spoken(&session.name))));
     }
     if let Some(info) = action::find(typed) {
         return Ok(info);
@@ -162,12 +162,21 @@ fn action_of(session: &Session) -> Result<&'static Info> {
         .map(|n| n.replace('_', " "))
         .take(6)
         .collect::<Vec<_>>();
-    let hint = if near.is_empty() { String::new() } else { format!(". did you mean: {}?", near.join(", ")) };
+    let hint = match session.args.words.as_slice() {
+        [verb, name] if action::find(verb).is_some() && session.host.paths.env_file(name).exists() => {
+            format!(". did you mean: svcmgr -s {name} {verb}?")
+        }
+        _ if near.is_empty() => String::new(),
+        _ => format!(". did you mean: {}?", near.join(", ")),
+    };
     Err(Error::Usage(format!("unsupported action: {spoken}{hint}")))
 }
 
 fn act(session: &Session, program: &Program) -> Result<u8> {
     let info = action_of(session)?;
+    if session.args.plan && info.class != Class::Run {
+        return Err(Error::Usage("--plan is for actions that start and stop; for a sync or an edit there is --dry-run".into()));
+    }
     if matches!(info.class, Class::Peer) {
         return peer::run(session, info);
     }
@@ -183,7 +192,7 @@ fn act(session: &Session, program: &Program) -> Result<u8> {
     }
     let many = names.len() != 1 || matches!(program, Program::All(_));
     let outcomes = run_all(session, info, &names, many);
-    if many && names.len() > 1 && matches!(info.class, Class::Run | Class::Sync | Class::Freeze) {
+    if many && names.len() > 1 && !session.args.plan && matches!(info.class, Class::Run | Class::Sync | Class::Freeze) {
         summary(&outcomes, &names);
     }
     Ok(exit_code(info, &outcomes, many, names.len()))

@@ -39,15 +39,15 @@ fn is_about_the_file(id: Id) -> bool {
 fn on_service(session: &Session, info: &Info, name: &str, log: &Logger, many: bool) -> Result<(u8, String)> {
     let host = &session.host;
     if matches!(info.class, Class::Freeze) || info.id == Id::Frozen {
-        return freeze(session, info, name).map(|code| (code, String::new()));
+        return freeze(session, info, name, log).map(|code| (code, String::new()));
     }
     let service = match build::load(host, name) {
         Ok(service) => service,
         Err(refusal) => {
             let log = if refusal.init { Logger::init(session.console.clone(), host.clock.clone()) } else { log.clone() };
-            refusal.lines.iter().for_each(|line| log.error(line));
             // a file of a service of other nodes is nobody's failure when all services are asked
             let elsewhere = many && refusal.lines.iter().any(|l| l.ends_with("not managed here"));
+            refusal.lines.iter().for_each(|line| if elsewhere { log.info(line) } else { log.error(line) });
             return if elsewhere { Ok((0, String::new())) } else { Err(Error::Reported) };
         }
     };
@@ -73,8 +73,12 @@ fn on_service(session: &Session, info: &Info, name: &str, log: &Logger, many: bo
     }
 }
 
-fn freeze(session: &Session, info: &Info, name: &str) -> Result<u8> {
+fn freeze(session: &Session, info: &Info, name: &str, log: &Logger) -> Result<u8> {
     let var = &session.host.paths.var;
+    if session.args.options.dry_run && info.id != Id::Frozen {
+        log.info(format!("{} {name}", info.name));
+        return Ok(0);
+    }
     match info.id {
         Id::Freeze => frozen::freeze(var, Some(name)).map(|()| 0),
         Id::Thaw => frozen::thaw(var, Some(name)).map(|()| 0),

@@ -55,6 +55,17 @@ impl Address {
     }
 }
 
+/// A loop device in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loop {
+    /// The file it shows as a disk, as the kernel names it.
+    pub file: PathBuf,
+    /// `/dev/loopN`.
+    pub device: String,
+    /// Made by a mount, and gone with it.
+    pub autoclear: bool,
+}
+
 /// An LVM volume group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeGroup {
@@ -73,7 +84,7 @@ pub struct Facts {
     folder: Option<PathBuf>,
     mounts: Cached<Vec<Mount>>,
     addresses: Cached<Vec<Address>>,
-    loops: Cached<Vec<(PathBuf, String)>>,
+    loops: Cached<Vec<Loop>>,
     volume_groups: Cached<HashMap<String, VolumeGroup>>,
     names: Mutex<HashMap<String, Option<IpAddr>>>,
     real: Mutex<HashMap<String, String>>,
@@ -162,20 +173,19 @@ impl Facts {
         cached(&self.addresses, read_addresses)
     }
 
-    /// Loop devices in use: backing file and device. From sysfs, so no device is opened.
-    pub fn loops(&self) -> Arc<Vec<(PathBuf, String)>> {
+    /// Loop devices in use. From sysfs, so no device is opened.
+    pub fn loops(&self) -> Arc<Vec<Loop>> {
         cached(&self.loops, read_loops)
     }
 
     /// The loop devices this node has on `file`.
-    pub fn loops_of(&self, file: &str) -> Vec<String> {
+    pub fn loops_of(&self, file: &str) -> Vec<Loop> {
         let loops = self.loops();
         if loops.is_empty() {
             return Vec::new();
         }
         let real = self.real_path(file);
-        let is_it = |backing: &Path| backing.as_os_str() == file || backing.as_os_str() == real.as_str();
-        loops.iter().filter(|(backing, _)| is_it(backing)).map(|(_, device)| device.clone()).collect()
+        loops.iter().filter(|l| l.file.as_os_str() == file || l.file.as_os_str() == real.as_str()).cloned().collect()
     }
 
     /// Volume groups by name; `None` when LVM does not answer.
@@ -267,7 +277,18 @@ fn read_addresses() -> Vec<Address> {
     .collect()
 }
 
-fn read_loops() -> Vec<(PathBuf, String)> {
+/// The kernel has let go of a loop device: nothing behind it, and it can be opened (it cannot while it is being
+/// torn down, which goes on for a moment after umount or losetup -d have returned).
+pub fn is_free_loop(device: &str) -> bool {
+    let backing = format!("/sys/block/{}/loop/backing_file", device.trim_start_matches("/dev/"));
+    let opened = || match std::fs::File::open(device) {
+        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+        Ok(_) => true,
+    };
+    !Path::new(&backing).exists() && opened()
+}
+
+fn read_loops() -> Vec<Loop> {
     let Ok(entries) = std::fs::read_dir("/sys/block") else { return Vec::new() };
     let mut loops = Vec::new();
     for entry in entries.flatten() {
@@ -279,10 +300,11 @@ fn read_loops() -> Vec<(PathBuf, String)> {
         let backing = String::from_utf8_lossy(&backing).trim_end_matches('\n').to_owned();
         let device = format!("/dev/{name}");
         if Path::new(&device).exists() {
-            loops.push((PathBuf::from(backing), device));
+            let autoclear = std::fs::read(entry.path().join("loop/autoclear")).is_ok_and(|text| text.starts_with(b"1"));
+            loops.push(Loop { file: backing.into(), device, autoclear });
         }
     }
-    loops.sort();
+    loops.sort_by(|a, b| a.device.cmp(&b.device));
     loops
 }
 

@@ -23,7 +23,7 @@ pub struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}[{}] ({})", self.name, self.pid, self.what)
+        write!(f, "{} (pid {}, {})", self.name, self.pid, self.what)
     }
 }
 

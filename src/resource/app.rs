@@ -10,6 +10,7 @@ use crate::host::{Cx, Host};
 use crate::report::Probe;
 use crate::status::Status;
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -139,6 +140,7 @@ impl App {
         if std::fs::metadata(&file).is_ok_and(|m| m.len() > LOG_MAX) {
             std::fs::remove_file(&file).map_err(Error::io("remove", &file))?;
         }
+        let written = std::fs::metadata(&file).map_or(0, |m| m.len());
         cx.log.info(format!("spawn: {path} {verb}"));
         let began = Instant::now();
         let mut cmd = Cmd::change([path, verb.to_owned()]).sink(Sink::File(file.clone())).user(self.run_as.clone()).env("OPENSVC_SVCNAME", cx.service);
@@ -159,8 +161,26 @@ impl App {
             End::TimedOut(after) => cx.log.error(format!("execution timeout ({} seconds): the launcher and its children were ended", after.as_secs())),
             End::NotRun(why) => cx.log.error(why),
         }
+        if let Some(said) = last_lines(&file, written) {
+            cx.log.error(format!("the launcher said last:\n{said}"));
+        }
         Err(Error::Reported)
     }
+}
+
+/// The last lines of `file` behind byte `from`: what the launcher has written this time.
+fn last_lines(file: &Path, from: u64) -> Option<String> {
+    const LINES: usize = 5;
+    const BYTES: u64 = 4096;
+    let mut file = std::fs::File::open(file).ok()?;
+    let end = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(from.max(end.saturating_sub(BYTES)))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+    (!last.is_empty()).then(|| last.join("\n"))
 }
 
 impl Resource for App {

@@ -5,7 +5,8 @@ use crate::cmd::Cmd;
 use crate::config::keyword::{Keyword, Type::{Int, Text}};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
-use crate::host::facts::Mount;
+use crate::host::facts::{Mount, is_free_loop};
+use crate::host::patience::wait_until;
 use crate::host::{Cx, Host, holders};
 use crate::log::Level;
 use crate::report::Probe;
@@ -36,6 +37,8 @@ const NETWORK: [&str; 8] = ["nfs", "nfs4", "cifs", "smbfs", "9pfs", "gpfs", "afs
 /// e2fsck -p of a large volume takes its time.
 const FSCK_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 const MOUNT_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the kernel may take to let go of a loop device.
+const RELEASE: Duration = Duration::from_secs(5);
 /// Rounds of umount, then ending the processes in the way.
 const UMOUNT_ROUNDS: u32 = 3;
 
@@ -113,7 +116,7 @@ impl Fs {
             let real = |p: &str| std::fs::canonicalize(p).ok();
             return real(&dev).is_some_and(|d| Some(d) == real(&mount.source));
         }
-        if cx.host.facts.loops_of(&dev).contains(&mount.source) {
+        if cx.host.facts.loops_of(&dev).iter().any(|l| l.device == mount.source) {
             return true;
         }
         dev.starts_with('/') && is_bind_of(&cx.host.facts.mounts(), &dev, mount)
@@ -219,7 +222,7 @@ impl Fs {
             }
             if !in_the_way.is_empty() && round < UMOUNT_ROUNDS {
                 let names: Vec<String> = in_the_way.iter().map(ToString::to_string).collect();
-                cx.log.info(format!("{} is in use. end {}", self.mnt, names.join(", ")));
+                cx.log.warning(format!("{} is in use: ending {}", self.mnt, names.join(", ")));
                 holders::end(&in_the_way, &real, Duration::from_secs(2));
             }
             std::thread::sleep(Duration::from_millis(200)); // the kernel frees what a dead process held a moment later
@@ -265,8 +268,9 @@ impl Resource for Fs {
         }
         let dev = self.prepare(cx)?;
         // an image file that already has a loop device is checked and mounted through that one
-        let attached = if dev.starts_with("/dev/") { None } else { cx.host.facts.loops_of(&dev).into_iter().next() };
-        let dev = attached.unwrap_or(dev);
+        let attached = if dev.starts_with("/dev/") { Vec::new() } else { cx.host.facts.loops_of(&dev) };
+        // not through the one of a mount that is going away
+        let dev = attached.into_iter().find(|l| !l.autoclear).map_or(dev, |l| l.device);
         if self.fstype == "btrfs" {
             cx.run_quiet(&Cmd::change(["btrfs", "device", "scan"]));
         }
@@ -298,7 +302,15 @@ impl Resource for Fs {
             cx.log.error(format!("failed to umount {}: still mounted below it: {}", self.mnt, nested.join(", ")));
             return Err(Error::Reported);
         }
+        let device = self.there(cx).map(|m| m.source).filter(|s| s.starts_with("/dev/loop"));
+        let device = device.filter(|d| cx.host.facts.loops().iter().any(|l| l.device == *d && l.autoclear));
         self.umount(cx)?;
+        // umount returns before the kernel has let go of the loop device it made for the image
+        if let Some(device) = device
+            && !wait_until(RELEASE, || is_free_loop(&device))
+        {
+            cx.log.warning(format!("{device} is still in use on {}", self.dev));
+        }
         Ok(Done::Changed)
     }
 

@@ -6,11 +6,12 @@ use crate::config::keyword::{Keyword, Type::Text};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::facts::Address;
+use crate::host::patience::wait_until;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
 use crate::status::Status;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -249,19 +250,6 @@ impl Resource for Ip {
             ("OPENSVC_IPADDR".into(), addr.clone()),
             (format!("OPENSVC_IP{index}"), format!("{} {} {addr} {mask}", self.name, self.dev)),
         ]
-    }
-}
-
-fn wait_until(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
-    let until = Instant::now() + limit;
-    loop {
-        if ready() {
-            return true;
-        }
-        if Instant::now() >= until {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -5,8 +5,11 @@ use crate::cmd::Cmd;
 use crate::config::keyword::{Keyword, Type::{Int, Text}};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
+use crate::host::facts::is_free_loop;
+use crate::host::patience::wait_until;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
+use std::time::Duration;
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -21,6 +24,9 @@ pub const DRIVER: Driver = Driver {
     build,
 };
 
+/// How long the kernel may take to let go of a device.
+const RELEASE: Duration = Duration::from_secs(5);
+
 struct Loop {
     file: String,
 }
@@ -31,7 +37,7 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
 
 impl Loop {
     fn devices(&self, cx: &Cx) -> Vec<String> {
-        cx.host.facts.loops_of(&self.file)
+        cx.host.facts.loops_of(&self.file).into_iter().map(|l| l.device).collect()
     }
 }
 
@@ -68,18 +74,16 @@ impl Resource for Loop {
             cx.log.info(format!("{} is already down", self.file));
             return Ok(Done::Already);
         }
-        for device in devices {
-            cx.must(&Cmd::change(["losetup", "-d", &device]))?;
-        }
-        // losetup -d of a device in use succeeds and detaches later: then it is not down
-        cx.host.facts.forget();
-        match self.devices(cx).first() {
-            None => Ok(Done::Changed),
-            Some(device) => {
+        for device in &devices {
+            cx.must(&Cmd::change(["losetup", "-d", device]))?;
+            // losetup -d of a device in use succeeds, and the device goes with its last user: then it is not down
+            if !wait_until(RELEASE, || is_free_loop(device)) {
                 cx.log.error(format!("{device} is still in use on {}", self.file));
-                Err(Error::Reported)
+                return Err(Error::Reported);
             }
         }
+        cx.host.facts.forget();
+        Ok(Done::Changed)
     }
 
     fn devices(&self, cx: &Cx) -> Vec<String> {

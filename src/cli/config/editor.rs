@@ -84,7 +84,12 @@ fn replace(store: &Store<'_>, before: &[u8], after: &[u8]) -> Result<()> {
     if fs::read(&real).map_err(Error::io("read", &real))? != before {
         return Err(Error::text(format!("{}: changed by somebody else meanwhile", path.display())));
     }
-    crate::state::atomic::write(&real, after)
+    crate::state::atomic::write(&real, after)?;
+    let old = EnvFile::parse(&path, before.to_vec()).map(|file| validate(&Arc::new(file), store.name, store.viewer())).unwrap_or_default();
+    if let Ok(new) = EnvFile::parse(&path, after.to_vec()) {
+        store.say_new(&old, new);
+    }
+    Ok(())
 }
 
 /// Asks on a terminal; elsewhere nobody could answer.

@@ -16,14 +16,17 @@ use std::sync::Arc;
 pub(super) fn validate(store: &Store<'_>, format: Format, color: bool) -> Result<(u8, String)> {
     let path = store.path();
     let raw = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let found = match EnvFile::parse(&path, raw.clone()) {
-        Ok(file) => check(&Arc::new(file), store.name, store.viewer()),
-        Err(errors) => of_parse_errors(&errors),
+    let (found, readable) = match EnvFile::parse(&path, raw.clone()) {
+        Ok(file) => (check(&Arc::new(file), store.name, store.viewer()), true),
+        Err(errors) => (of_parse_errors(&errors), false),
     };
     let code = u8::from(found.iter().any(|d| d.severity == Severity::Error));
     let text = match format {
         Format::Json => format!("{}\n", diagnostics::json(store.name, &path, &found)),
-        Format::Text => diagnostics::text(&found, &path, &raw, color) + &diagnostics::summary(store.name, &found),
+        Format::Text => {
+            let more = if readable { "" } else { "mend these lines first: nothing else of the file could be checked\n" };
+            diagnostics::text(&found, &path, &raw, color) + &diagnostics::summary(store.name, &found) + more
+        }
     };
     Ok((code, text))
 }
