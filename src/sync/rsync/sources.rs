@@ -1,6 +1,7 @@
 //! What is sent: patterns expanded, and the guard against sending the emptiness of an unmounted filesystem.
 
-use super::{Kind, Rsync, origin};
+use super::{Kind, Rsync, origin, wrap};
+use crate::cmd::Cmd;
 use crate::config::scope::ServiceConfig;
 use crate::config::value;
 use crate::error::{Error, Result};
@@ -97,6 +98,9 @@ fn safe(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
         return Err(Error::text(format!("nothing to send: none of {} exists here", sync.src.join(", "))));
     }
     complete(sync)?;
+    if wrap::needs_protection(&sync.dst) && !wrap::protects(&cx.probe(&Cmd::probe(["rsync", "--version"])).text()) {
+        return Err(Error::text(format!("dst {} has blanks or signs of the shell: this takes rsync 3.2.4 or later", sync.dst)));
+    }
     Ok(found)
 }
 

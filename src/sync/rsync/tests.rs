@@ -111,6 +111,39 @@ fn what_a_section_lacks_is_told() {
 }
 
 #[test]
+fn what_would_undo_the_wrap_is_refused() {
+    let line = |src: &str, dst: &str, more: &str| match Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = {dst}\ntarget = nodes\n{more}")).build() {
+        Err(Dropped::Error(line)) => line,
+        _ => String::new(),
+    };
+    for (src, dst, more, why) in [
+        ("/s/", "/x", "options = -z --dry-run", "sync#1.options: option --dry-run of rsync is not allowed"),
+        ("/s/", "/x", "exclude = -e ssh", "set ssh in section [node] of node.conf"),
+        ("/s/", "x/y", "", "sync#1.dst: dst x/y must be an absolute path"),
+        ("/s", "x/y", "", "must be an absolute path"),
+        ("/s/", "/", "", "dst / is a folder of the system"),
+        ("/s/*/", "/usr/../etc//", "", "is a folder of the system"),
+        ("/a /s/.", "/var/", "", "is a folder of the system"),
+        ("/s/", "DIR", "", "is where svcmgr itself is"),
+        ("/s/", "DIR/var", "", "is where svcmgr itself is"),
+    ] {
+        assert!(line(src, dst, more).contains(why), "{src} {dst} {more}: {}", line(src, dst, more));
+    }
+    for (src, dst, more) in [("/etc/a.conf", "/etc/", ""), ("/s/", "/", "options = -R"), ("/s/", "DIR/etc/svc1.dir", ""), ("/s/", "/etc/app", "")] {
+        assert_eq!(line(src, dst, more), "");
+    }
+}
+
+#[test]
+fn blanks_in_dst_take_an_rsync_that_protects_them() {
+    for (version, ok) in [("rsync  version 3.1.3  protocol version 31", false), ("rsync  version 3.2.7  protocol version 31", true)] {
+        let bench = Bench::new("n1", "[sync#1]\nsrc = /etc\ndst = /x y\ntarget = nodes\n");
+        let bench = bench.plays(&Arc::new(Replay::default().always("rsync --version", 0, version)));
+        assert_eq!(bench.sync().ready(&bench.cx("sync#1")).is_ok(), ok, "{version}");
+    }
+}
+
+#[test]
 fn a_missing_dst_is_the_same_place() {
     for (src, dst) in [("/srv/a", "/srv/"), ("/srv/a/", "/srv/a/"), ("/a", "/")] {
         assert_eq!(same_place(src), dst);
