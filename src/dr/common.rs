@@ -3,7 +3,9 @@
 use crate::host::Host;
 use crate::log::Logger;
 use crate::report::ServiceReport;
+use crate::resource::Resource;
 use crate::service::{Service, status};
+use crate::status::Status;
 use std::path::Path;
 
 /// The instance of a service on this node, looked at for a sender.
@@ -12,33 +14,51 @@ pub struct Instance<'a> {
     service: &'a Service,
     /// Without syncs.
     pub report: ServiceReport,
+    /// Apps that a status leaves alone here, and how they stand.
+    apps: Vec<(&'a str, Status)>,
 }
 
 impl<'a> Instance<'a> {
     /// Looks at every resource but the syncs.
     pub fn look(host: &'a Host, log: &Logger, service: &'a Service) -> Self {
         let report = status::evaluate(service, host, log, status::Depth::NoSync);
-        Self { host, service, report }
+        let groups = ["container", "ip", "disk", "fs", "share"].into_iter().filter_map(|g| report.groups.get(g));
+        let without_app = groups.fold(Status::Na, |all, s| all.merge(*s)).fold();
+        // nothing else tells whether the service runs here
+        let ask = matches!(without_app, Status::Na | Status::StdbyUp);
+        let apps = service.resources.iter().filter(|r| ask && !r.disable && r.run().is_some_and(Resource::only_when_up));
+        let apps = apps.filter_map(|res| Some((res.rid.as_str(), res.run()?.status(&service.cx(host, &log.child(&res.log_name()), res, false)).status)));
+        let apps = apps.collect();
+        Self { host, service, report, apps }
     }
 
-    /// What is up here, other than standby resources. Disks do not count: a volume group that the system
-    /// activates runs nothing, and what is mounted from it shows as its filesystem.
+    /// How all stands that shows whether the service runs here. Not standby resources, and not disks: a volume
+    /// group that the system activates runs nothing, and what is mounted from it shows as its filesystem.
+    fn telling(&self) -> impl Iterator<Item = (&str, Status)> {
+        let rows = self.report.resources.iter().filter(|r| !r.standby && !r.disable);
+        let rows = rows.filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk"))).map(|r| (r.rid.as_str(), r.status));
+        rows.filter(|(rid, _)| !self.apps.iter().any(|(app, _)| app == rid)).chain(self.apps.iter().copied())
+    }
+
+    /// What is up here.
     pub fn up(&self) -> Vec<&str> {
-        let rows = self.report.resources.iter().filter(|r| !r.standby && r.status.is_up());
-        rows.filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk"))).map(|r| r.rid.as_str()).collect()
+        self.telling().filter(|(_, status)| status.is_up()).map(|(rid, _)| rid).collect()
     }
 
-    /// The service runs here, and what arrives for `rid` would be written below it.
+    /// The service runs here, or may, and what arrives for `rid` would be written below it.
     pub fn in_the_way(&self, sender: Option<&str>, rid: &str) -> Option<String> {
         let up = self.up();
         let beside = self.service.is_flex() && sender.is_none_or(|s| self.same_site(s));
-        if up.is_empty() || beside || is_internal(rid) {
+        let idle = |status: Status| matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef);
+        let busy: Vec<String> = self.telling().filter(|(_, s)| !idle(*s)).map(|(rid, s)| if s.is_up() { rid.to_owned() } else { format!("{rid} {}", s.name()) }).collect();
+        if busy.is_empty() || beside || is_internal(rid) {
             return None;
         }
         let (name, node) = (&self.service.name, &self.host.node);
         Some(format!(
-            "{name} is up on {node} ({}): refuse to overwrite its data with those of {}. stop it there first: svcmgr -s {name} stop",
-            up.join(", "),
+            "{name} is {} on {node} ({}): refuse to overwrite its data with those of {}. stop it there first: svcmgr -s {name} stop",
+            if up.is_empty() { "not down" } else { "up" },
+            busy.join(", "),
             sender.unwrap_or("another node")
         ))
     }
@@ -46,7 +66,11 @@ impl<'a> Instance<'a> {
     /// `dst` lies on a filesystem of the service that is not mounted here: what arrives would fill the parent
     /// filesystem, and vanish below the mount at the next start.
     pub fn below_unmounted(&self, dst: &str) -> Option<String> {
-        let covers = |mnt: &str| Path::new(dst).starts_with(mnt) && self.host.facts.mount_at(mnt).is_none();
+        let facts = &self.host.facts;
+        let covers = |mnt: &str| {
+            let (real, real_dst) = (facts.real_path(mnt), facts.real_path(dst));
+            (Path::new(dst).starts_with(mnt) || Path::new(&real_dst).starts_with(&real)) && facts.mount_at(&real).is_none()
+        };
         let mounts = self.service.resources.iter().filter(|r| !r.disable).filter_map(|r| Some((r, r.run()?.mount_point()?)));
         let (res, mnt) = mounts.filter(|(_, mnt)| covers(mnt)).max_by_key(|(_, mnt)| mnt.len())?;
         let (name, node, rid) = (&self.service.name, &self.host.node, &res.rid);
@@ -70,7 +94,7 @@ impl<'a> Instance<'a> {
 /// The same without a service: its words are those of 2014.
 pub fn not_mounted(host: &Host, dstfs: Option<&str>, dst: &str) -> Option<String> {
     let dstfs = dstfs?;
-    if host.facts.mount_at(dstfs).is_some() {
+    if host.facts.mount_at(&host.facts.real_path(dstfs)).is_some() {
         return None;
     }
     Some(format!("The destination fs {dstfs} is not mounted on node {}. refuse to sync {dst} to protect parent fs", host.node))

@@ -49,6 +49,39 @@ fn data_are_not_written_below_a_running_service() {
 }
 
 #[test]
+fn what_is_not_known_to_be_down_is_in_the_way() {
+    // something else on the mount point: warn
+    let odd = "[fs#1]\ntype = tmpfs\ndev = other\nmnt = /proc\n";
+    let why = ask(Some(&env("", odd)), "sync#1", to("/x", None)).refusal("sync#1").unwrap();
+    assert!(why.starts_with("svc1 is not down on n2 (fs#1 warn): refuse to overwrite"), "{why}");
+    let standby = ask(Some(&env("", &format!("{odd}always_on = nodes\n"))), "sync#1", to("/x", None));
+    assert_eq!(standby.refusal("sync#1"), None);
+}
+
+#[test]
+fn an_app_is_asked_where_nothing_else_tells() {
+    let app = "[app#1]\nscript = /bin/sh\nstart = 1\ncheck = 1\n";
+    let with = |code: i32, more: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut host = Host::fake("n2", dir.path());
+        host.runner = Arc::new(crate::cmd::replay::Replay::default().always("/bin/sh status", code, ""));
+        std::fs::create_dir_all(&host.paths.etc).unwrap();
+        std::fs::write(host.paths.env_file("svc1"), env("", &format!("{app}{more}"))).unwrap();
+        let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
+        let question = Question { version: VERSION, node: "n1".into(), rids: [("sync#1".to_owned(), to("/x", None))].into(), ..Question::default() };
+        let answer = answer(&host, &log, "svc1", &question);
+        (answer.running, answer.refusal("sync#1").map(|why| why.split(':').next().unwrap_or_default().to_owned()))
+    };
+    let standby = format!("{UP}always_on = nodes\n");
+    for more in ["", &standby] {
+        assert_eq!(with(0, more), (Some(true), Some("svc1 is up on n2 (app#1)".into())));
+        assert_eq!(with(2, more), (Some(false), Some("svc1 is not down on n2 (app#1 warn)".into())));
+        assert_eq!(with(1, more), (Some(false), None));
+    }
+    assert_eq!(with(0, DOWN), (Some(false), None), "what it needs is not there");
+}
+
+#[test]
 fn flex_nodes_of_one_site_run_side_by_side() {
     let flex = "cluster_type = flex\nflex_primary = n1\n";
     assert_eq!(ask(Some(&env(flex, UP)), "sync#1", to("/x", None)).refusal("sync#1"), None);

@@ -80,6 +80,8 @@ type Cached<T> = Mutex<Option<Arc<T>>>;
 /// The cache.
 #[derive(Default)]
 pub struct Facts {
+    /// Where `mountinfo` and `fstab` are read instead: tests have mounts of their own.
+    folder: Option<PathBuf>,
     mounts: Cached<Vec<Mount>>,
     addresses: Cached<Vec<Address>>,
     loops: Cached<Vec<Loop>>,
@@ -94,6 +96,12 @@ fn cached<T>(cell: &Cached<T>, read: impl FnOnce() -> T) -> Arc<T> {
 }
 
 impl Facts {
+    /// Of a machine whose files `mountinfo` and `fstab` are in `folder`.
+    #[cfg(test)]
+    pub fn of_files(folder: &Path) -> Self {
+        Self { folder: Some(folder.into()), ..Self::default() }
+    }
+
     /// Drops what a change may have made stale; names stay.
     pub fn forget(&self) {
         fn clear<T>(cell: &Cached<T>) {
@@ -112,7 +120,27 @@ impl Facts {
 
     /// What is mounted, in mount order: the last one of a target is the visible one.
     pub fn mounts(&self) -> Arc<Vec<Mount>> {
-        cached(&self.mounts, || parse_mountinfo(&std::fs::read("/proc/self/mountinfo").unwrap_or_default()))
+        cached(&self.mounts, || parse_mountinfo(&self.file("/proc/self/mountinfo")))
+    }
+
+    fn file(&self, path: &str) -> Vec<u8> {
+        let other = self.folder.as_ref().zip(Path::new(path).file_name()).map(|(folder, name)| folder.join(name));
+        std::fs::read(other.unwrap_or_else(|| path.into())).unwrap_or_default()
+    }
+
+    /// The mount that holds `path`, which has no links in it: the deepest one.
+    pub fn mount_of(&self, path: &str) -> Option<Mount> {
+        let mounts = self.mounts();
+        let holding = mounts.iter().filter(|m| Path::new(path).starts_with(&m.target));
+        holding.max_by_key(|m| Path::new(&m.target).components().count()).cloned() // of equals the last one: the visible
+    }
+
+    /// The mount points of `/etc/fstab` (fstab(5)).
+    pub fn fstab(&self) -> Vec<String> {
+        let bytes = self.file("/etc/fstab");
+        let text = String::from_utf8_lossy(&bytes);
+        let fields = text.lines().map(str::trim).filter(|l| !l.starts_with('#')).filter_map(|l| l.split_whitespace().nth(1));
+        fields.filter(|f| f.starts_with('/')).map(unescape).collect()
     }
 
     /// The visible mount at exactly `target`.

@@ -95,8 +95,11 @@ fn state_allows(work: &Work, tasks: &mut Vec<Task>) {
     // without app, as 2014: an application that is down for a backup must not stop the replication
     let groups = ["container", "ip", "disk", "fs", "share"].into_iter().filter_map(|g| report.groups.get(g));
     let state = groups.fold(Status::Na, |all, s| all.merge(*s)).fold();
-    if matches!(state, Status::Up | Status::Na) {
+    if state == Status::Up {
         return;
+    }
+    if state == Status::Na {
+        return only_home_sends(work, tasks);
     }
     tasks.retain(|task| {
         if task.driver.in_any_state() {
@@ -106,6 +109,24 @@ fn state_allows(work: &Work, tasks: &mut Vec<Task>) {
             work.chat(task.res, "won't sync this resource service in warn status");
         }
         work.chat(task.res, "won't sync this resource for a service not up");
+        false
+    });
+}
+
+/// Nothing tells where the service runs: it has no address, no filesystem. One of its nodes alone sends, so that
+/// a node with old data does not overwrite one with new data.
+fn only_home_sends(work: &Work, tasks: &mut Vec<Task>) {
+    let scope = &work.service.config.scope;
+    let home = work.service.autostart_node.first().map(|n| n.to_lowercase()).or_else(|| scope.nodes.first().cloned()).unwrap_or_default();
+    // of flex nodes the primary sends
+    if scope.nodes.len() < 2 || home == scope.node || work.service.is_flex() {
+        return;
+    }
+    tasks.retain(|task| {
+        if task.driver.in_any_state() {
+            return true;
+        }
+        work.chat(task.res, format!("won't sync this resource: no ip, fs or container tells where the service runs, so only {home} sends (autostart_node, else the first of nodes)"));
         false
     });
 }

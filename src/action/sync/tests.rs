@@ -123,12 +123,15 @@ fn not_my_turn_is_said_and_no_failure() {
     let not_up = "INFO SVC1.SYNC#1 won't sync this resource for a service not up";
     let flex = "INFO SVC1.SYNC#1 won't sync this resource from a flex non-primary node";
     let drp = "INFO SVC1.SYNC#1 won't sync from a node of the recovery site";
-    let cases: [(&str, &str, &str, bool, Option<&str>); 6] = [
+    let home = "INFO SVC1.SYNC#1 won't sync this resource: no ip, fs or container tells where the service runs, so only n2 sends (autostart_node, else the first of nodes)";
+    let cases: [(&str, &str, &str, bool, Option<&str>); 8] = [
         (site, "", UP, false, Some(skip)),
         (site, "", DOWN, true, Some(not_up)),
         (site, "cluster_type = flex\nflex_primary = n2\n", UP, true, Some(flex)),
         ("nodes = n2\ndrpnodes = n1\n", "", UP, true, Some(drp)),
         ("nodes = n1\n", "", UP, true, None),
+        (site, "autostart_node = N2\n", "", true, Some(home)),
+        ("nodes = n2 n1\n", "", "", true, Some(home)),
         (site, "", "[fs#1]\ntype = proc\ndev = proc\nmnt = /proc\n[fs#2]\ntype = tmpfs\ndev = none\nmnt = /no/such/mount\n", true, Some("INFO SVC1.SYNC#1 won't sync this resource service in warn status")),
     ];
     for (nodes, default, fs, force, line) in cases {
@@ -137,6 +140,17 @@ fn not_my_turn_is_said_and_no_failure() {
         assert!(ok, "{lines:?}");
         assert_eq!(lines.first().map(String::as_str), line);
         assert_eq!(bench.replay.ran(), Vec::<String>::new(), "nobody is asked");
+    }
+}
+
+#[test]
+fn the_home_of_a_service_of_apps_alone_sends() {
+    for default in ["autostart_node = n1\n", ""] {
+        let bench = Bench::new("nodes = n1 n2\n", default, SYNC, |w| {
+            Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 0, "").then(&w.stamps("n2", "sync#1"), 0, "")
+        });
+        assert!(bench.run("sync_update", &forced()).1);
+        assert_eq!(bench.replay.faults(), Vec::<String>::new());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The syncs nobody writes down: `sync#i0` carries the service's own files, `#i1` and `#i2` files of the system.
 
 use super::sources::Guard;
-use super::{Kind, Rsync};
+use super::{Kind, Rsync, wrap};
 use crate::cmd::quote;
 use crate::config::scope::ServiceConfig;
 use crate::host::paths::Paths;
@@ -31,6 +31,7 @@ pub fn internal(config: &ServiceConfig, paths: &Paths, node: &str, exported: &[S
     let mut all: Vec<(String, Box<dyn SyncDriver>)> = Vec::new();
     let mut add = |rid: String, kind: Kind, src: Vec<String>, dst: String, fixed: Vec<String>, targets: Vec<Class>| {
         let own = config.plain(&rid, "options").map_or(Ok(Vec::new()), quote::split);
+        let own = own.and_then(|own| wrap::forbidden(&own).map_or(Ok(own), Err));
         let own = own.unwrap_or_else(|why| {
             faults.push(format!("{}: {rid}.options: {why}", config.env.place(&rid, "options")));
             Vec::new()

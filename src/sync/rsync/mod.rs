@@ -1,10 +1,12 @@
 //! sync.rsync: files, by rsync over ssh. Also what carries the service's own files: `sync#i0`, `#i1`, `#i2`.
 
 mod internal;
+mod origin;
 mod send;
 mod snap;
 mod sources;
 mod status;
+mod wrap;
 
 pub use internal::internal;
 pub use send::push;
@@ -81,7 +83,11 @@ fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
         let text = p.text(key).unwrap_or_default();
         quote::split(text).map_err(|why| format!("{}: {}.{key}: {why}: {text}", p.config.env.place(p.section, key), p.section))
     };
-    let options = split("options")?.into_iter().chain(split("exclude")?).collect();
+    let options: Vec<String> = split("options")?.into_iter().chain(split("exclude")?).collect();
+    let wrong = wrap::forbidden(&options).map(|why| ("options", why)).or_else(|| wrap::unsafe_dst(p, &src, &options, &dst).map(|why| ("dst", why)));
+    if let Some((key, why)) = wrong {
+        return Err(Dropped::Error(format!("{}: {}.{key}: {why}", p.config.env.place(p.section, key), p.section)));
+    }
     Ok(Box::new(Rsync {
         kind: Kind::User,
         src,

@@ -1,6 +1,6 @@
 //! The transfer: the rsync command, its progress, what it says at its end.
 
-use super::{Kind, Rsync, snap, sources};
+use super::{Kind, Rsync, origin, snap, sources};
 use crate::cmd::{Cmd, End, OnOutput, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;
@@ -17,9 +17,7 @@ fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<Stri
     let remote = cx.host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
     let mut argv: Vec<String> = ["rsync"].into_iter().chain(OPTIONS).map(str::to_owned).collect();
     argv.extend_from_slice(options);
-    if !options.iter().any(|o| o == "-e") {
-        argv.extend(["-e".into(), remote.ssh.join(" ")]);
-    }
+    argv.extend(["-e".into(), remote.ssh.join(" ")]);
     let receiver = common::receiver(cx.host, peer, cx.service, rid);
     argv.push(format!("--rsync-path={} rsync", crate::cmd::quote::join(&receiver)));
     Ok((argv, cx.host.peers.login(peer)))
@@ -28,6 +26,7 @@ fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<Stri
 pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     let quiet = sync.kind != Kind::User;
     let sources = sources::ready(sync, cx)?;
+    let grounds = origin::check(sync, cx)?;
     let (mut argv, login) = words(cx, &job.peer, cx.rid, &sync.options)?;
     if let Some(limit) = sync.bwlimit {
         argv.push(format!("--bwlimit={limit}"));
@@ -36,10 +35,13 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
         argv.push("--info=progress2".into());
     }
     let to = format!("{login}:{}", sync.dst);
-    argv.extend(snap::rerooted(sync, &sources));
+    let paths = snap::rerooted(sync, cx, &sources)?;
+    let mounts = sources::below(cx, &paths);
+    argv.extend_from_slice(&paths);
     argv.push(to.clone());
     let told = listener(cx, job.progress.clone().map(|tell| (tell, job.peer.clone())));
-    let cmd = Cmd::change(argv).unbounded().on_output(told);
+    // what the environment asks for would keep the receiver from seeing what is written to
+    let cmd = Cmd::change(argv).env("RSYNC_PROTECT_ARGS", "0").env("RSYNC_OLD_ARGS", "0").unbounded().on_output(told);
     cx.log.log(if quiet { Level::Debug } else { Level::Info }, cmd.line());
     let out = cx.host.runner.run(&cmd);
     if let Some(stage) = out.failure() {
@@ -50,6 +52,8 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
         return Err(Error::text(format!("node {} synchronization failed ({route})\n{}", job.peer, cause(cx, &job.peer, stage))));
     }
     complain(cx, &out);
+    sources::unchanged(sync, cx, &paths, &mounts)?;
+    origin::remember(cx, &grounds)?;
     Ok(summary(&out.text()))
 }
 

@@ -60,7 +60,7 @@ fn held(sync: &Rsync) -> std::sync::MutexGuard<'_, Vec<Snapshot>> {
 }
 
 fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> {
-    let mount = cx.host.facts.mount_at(mnt).ok_or_else(|| Error::text(format!("can not snap {mnt}: not mounted")))?;
+    let mount = cx.host.facts.mount_at(&cx.host.facts.real_path(mnt)).ok_or_else(|| Error::text(format!("can not snap {mnt}: not mounted")))?;
     let volume = volume(cx, &mount.source)?;
     let name = format!("osvc_sync_{}", volume.lv);
     let snapshot = Snapshot {
@@ -129,12 +129,18 @@ fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
     Err(Error::text(format!("failed to remove snapshot {dev} (attempts: {ATTEMPTS}). it fills up and slows the volume down: lvremove -f {dev}")))
 }
 
-/// The sources, as seen through the snapshots. `/./` is where rsync begins to count the path with `--relative`.
-pub(super) fn rerooted(sync: &Rsync, sources: &[String]) -> Vec<String> {
+/// The sources, as seen through the snapshots, which are still mounted. `/./` is where rsync begins to count the
+/// path with `--relative`.
+pub(super) fn rerooted(sync: &Rsync, cx: &Cx, sources: &[String]) -> Result<Vec<String>> {
     let held = held(sync);
     let through = |source: &String| {
         let snapshot = sync.guard.holding(source).and_then(|fs| held.iter().find(|s| s.of == fs.mnt));
-        snapshot.map_or_else(|| source.clone(), |s| format!("{}/.{source}", s.root))
+        match snapshot {
+            None if sync.snap => Err(Error::text(format!("there is no snapshot of {source}"))),
+            None => Ok(source.clone()),
+            Some(s) if cx.host.facts.mount_at(&s.at()).is_none() => Err(Error::text(format!("{source} is not sent: its snapshot {} is not mounted on {} any more", s.dev, s.at()))),
+            Some(s) => Ok(format!("{}/.{source}", s.root)),
+        }
     };
     sources.iter().map(through).collect()
 }

@@ -1,6 +1,7 @@
 //! What is sent: patterns expanded, and the guard against sending the emptiness of an unmounted filesystem.
 
-use super::{Kind, Rsync};
+use super::{Kind, Rsync, origin, wrap};
+use crate::cmd::Cmd;
 use crate::config::scope::ServiceConfig;
 use crate::config::value;
 use crate::error::{Error, Result};
@@ -51,9 +52,10 @@ impl Guard {
         let Some(real) = within(EXPAND, move || std::fs::canonicalize(path)) else { return Err(no_answer(source)) };
         let real = real.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
         for fs in &self.0 {
-            let on = Path::new(source).starts_with(&fs.mnt) || Path::new(&real).starts_with(&fs.mnt);
-            let over = !fs.disabled && (Path::new(&fs.mnt).starts_with(source) || (!real.is_empty() && Path::new(&fs.mnt).starts_with(&real)));
-            if (on || over) && cx.host.facts.mount_at(&fs.mnt).is_none() {
+            let mnt = cx.host.facts.real_path(&fs.mnt);
+            let on = Path::new(source).starts_with(&fs.mnt) || Path::new(&real).starts_with(&mnt);
+            let over = !fs.disabled && (Path::new(&fs.mnt).starts_with(source) || (!real.is_empty() && Path::new(&mnt).starts_with(&real)));
+            if (on || over) && cx.host.facts.mount_at(&mnt).is_none() {
                 return Err(Error::text(format!(
                     "{source} is not sent: {} ({}) is not mounted here, and the files on the target would be deleted",
                     fs.mnt, fs.rid
@@ -75,9 +77,14 @@ fn no_answer(source: &str) -> Error {
 
 /// What is there of the sources of `sync`, safe to be sent. An error when there is nothing at all.
 pub(super) fn ready(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
+    cx.host.facts.forget(); // the peers were asked meanwhile, and other transfers have taken their time
+    safe(sync, cx)
+}
+
+fn safe(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
     // before the expansion: on an unmounted filesystem a pattern matches nothing, and nothing is said about it
     for source in &sync.src {
-        sync.guard.check(cx, source.split(['*', '?', '[']).next().unwrap_or_default())?;
+        sync.guard.check(cx, fixed(source))?;
     }
     let Some(found) = expand(&sync.src) else {
         return Err(no_answer(&sync.src.join(", ")));
@@ -85,11 +92,70 @@ pub(super) fn ready(sync: &Rsync, cx: &Cx) -> Result<Vec<String>> {
     for source in &found {
         sync.guard.check(cx, source)?;
     }
+    origin::check(sync, cx)?;
     if found.is_empty() {
         cx.log.info("no files to sync");
         return Err(Error::text(format!("nothing to send: none of {} exists here", sync.src.join(", "))));
     }
+    complete(sync)?;
+    if wrap::needs_protection(&sync.dst) && !wrap::protects(&cx.probe(&Cmd::probe(["rsync", "--version"])).text()) {
+        return Err(Error::text(format!("dst {} has blanks or signs of the shell: this takes rsync 3.2.4 or later", sync.dst)));
+    }
     Ok(found)
+}
+
+/// What `paths` lie on, to be compared: mount points and devices.
+pub(super) fn below(cx: &Cx, paths: &[String]) -> Vec<(String, String)> {
+    cx.host.facts.forget();
+    let mounts = paths.iter().filter_map(|path| cx.host.facts.mount_of(&cx.host.facts.real_path(path)));
+    mounts.map(|m| (m.target, m.dev)).collect()
+}
+
+/// After a transfer of `paths`, which lay on `before`: they still do. If not, what was sent may have been an empty
+/// mount point, or half of one.
+pub(super) fn unchanged(sync: &Rsync, cx: &Cx, paths: &[String], before: &[(String, String)]) -> Result<()> {
+    let now = below(cx, paths);
+    // what a snapshot is of may go
+    let mounted = sync.snap || sync.src.iter().all(|s| sync.guard.check(cx, fixed(s)).is_ok());
+    if now == before && mounted {
+        return Ok(());
+    }
+    let name = |mounts: &[(String, String)]| mounts.iter().map(|(target, dev)| format!("{target} ({dev})")).collect::<Vec<_>>().join(", ");
+    Err(Error::text(format!(
+        "what is mounted below {} has changed while it was sent, from {} to {}: the copy may lack files. sync again when it is mounted",
+        sync.src.join(", "),
+        name(before),
+        name(&now)
+    )))
+}
+
+/// A pattern up to what it leaves open.
+pub(super) fn fixed(source: &str) -> &str {
+    source.split(['*', '?', '[']).next().unwrap_or_default()
+}
+
+/// Refuses what is not all there: several sources make one picture on the target, and what a missing one has sent
+/// before would be deleted. A pattern for files may match none; one for the content of folders is a source like any.
+/// Internal syncs name what there may be.
+fn complete(sync: &Rsync) -> Result<()> {
+    let must_be = |s: &&String| !is_pattern(s) || s.ends_with('/');
+    for source in sync.src.iter().filter(must_be).filter(|_| sync.kind == Kind::User) {
+        match expand(std::slice::from_ref(source)) {
+            None => return Err(no_answer(source)),
+            Some(found) if found.is_empty() => {
+                return Err(Error::text(format!(
+                    "{source} does not exist here: nothing is sent, as what it has sent before would be deleted on the target. remove it from src if it is gone for good"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// It is for the glob to find out what it names.
+pub(super) fn is_pattern(source: &str) -> bool {
+    source.contains(['*', '?', '['])
 }
 
 /// Says which sources of `sync` are not there.
@@ -112,7 +178,7 @@ pub(super) fn expand(patterns: &[String]) -> Option<Vec<String>> {
 }
 
 fn matches(pattern: &str) -> Vec<String> {
-    if !pattern.contains(['*', '?', '[']) {
+    if !is_pattern(pattern) {
         return if std::fs::symlink_metadata(pattern).is_ok() { vec![pattern.to_owned()] } else { Vec::new() };
     }
     let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };

@@ -6,6 +6,7 @@ use crate::cmd::replay::Replay;
 use crate::config::env::EnvFile;
 use crate::config::scope::ServiceConfig;
 use crate::host::Host;
+use crate::host::facts::Facts;
 use crate::log::{Logger, Memory};
 use crate::state::stamp;
 use crate::status::Status;
@@ -40,6 +41,13 @@ impl Bench {
         self
     }
 
+    /// Of this machine these are mounted: target and type.
+    fn mounts(mut self, mounts: &[(&str, &str)]) -> Self {
+        mount(self.dir.path(), mounts);
+        self.host.facts = Facts::of_files(self.dir.path());
+        self
+    }
+
     fn cx<'a>(&'a self, rid: &'a str) -> Cx<'a> {
         Cx { host: &self.host, log: &self.log, service: "svc1", scope: &self.config.scope, rid, force: false }
     }
@@ -54,6 +62,22 @@ impl Bench {
 
     fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+}
+
+fn mount(folder: &Path, mounts: &[(&str, &str)]) {
+    let root = folder.display().to_string();
+    let line = |(target, fstype): &(&str, &str)| format!("1 1 8:1 / {} rw - {fstype} /dev/x rw\n", target.replace("DIR", &root));
+    std::fs::write(folder.join("mountinfo"), mounts.iter().map(line).collect::<String>()).unwrap();
+}
+
+/// A transfer that takes so long that other things are mounted at its end.
+struct Meanwhile(std::path::PathBuf, Vec<(&'static str, &'static str)>);
+
+impl crate::cmd::Runner for Meanwhile {
+    fn run(&self, cmd: &crate::cmd::Cmd) -> crate::cmd::Output {
+        mount(&self.0, &self.1);
+        crate::cmd::Output::of(&cmd.argv, 0, "", "")
     }
 }
 
@@ -84,6 +108,39 @@ fn what_a_section_lacks_is_told() {
     assert_eq!(line("[sync#1]\nsrc = /x\ndst = /x\n"), "config file section sync#1 must have target set");
     assert!(line("[sync#1]\nsrc = /x /y\ntarget = nodes\n").contains("must have dst set"));
     assert!(line("[sync#1]\nsrc = /x\ntarget = nodes\noptions = --exclude='a\n").contains("no closing '"));
+}
+
+#[test]
+fn what_would_undo_the_wrap_is_refused() {
+    let line = |src: &str, dst: &str, more: &str| match Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = {dst}\ntarget = nodes\n{more}")).build() {
+        Err(Dropped::Error(line)) => line,
+        _ => String::new(),
+    };
+    for (src, dst, more, why) in [
+        ("/s/", "/x", "options = -z --dry-run", "sync#1.options: option --dry-run of rsync is not allowed"),
+        ("/s/", "/x", "exclude = -e ssh", "set ssh in section [node] of node.conf"),
+        ("/s/", "x/y", "", "sync#1.dst: dst x/y must be an absolute path"),
+        ("/s", "x/y", "", "must be an absolute path"),
+        ("/s/", "/", "", "dst / is a folder of the system"),
+        ("/s/*/", "/usr/../etc//", "", "is a folder of the system"),
+        ("/a /s/.", "/var/", "", "is a folder of the system"),
+        ("/s/", "DIR", "", "is where svcmgr itself is"),
+        ("/s/", "DIR/var", "", "is where svcmgr itself is"),
+    ] {
+        assert!(line(src, dst, more).contains(why), "{src} {dst} {more}: {}", line(src, dst, more));
+    }
+    for (src, dst, more) in [("/etc/a.conf", "/etc/", ""), ("/s/", "/", "options = -R"), ("/s/", "DIR/etc/svc1.dir", ""), ("/s/", "/etc/app", "")] {
+        assert_eq!(line(src, dst, more), "");
+    }
+}
+
+#[test]
+fn blanks_in_dst_take_an_rsync_that_protects_them() {
+    for (version, ok) in [("rsync  version 3.1.3  protocol version 31", false), ("rsync  version 3.2.7  protocol version 31", true)] {
+        let bench = Bench::new("n1", "[sync#1]\nsrc = /etc\ndst = /x y\ntarget = nodes\n");
+        let bench = bench.plays(&Arc::new(Replay::default().always("rsync --version", 0, version)));
+        assert_eq!(bench.sync().ready(&bench.cx("sync#1")).is_ok(), ok, "{version}");
+    }
 }
 
 #[test]
@@ -160,6 +217,92 @@ fn a_source_that_is_not_there_is_told_and_nothing_at_all_is_an_error() {
     assert_eq!(bench.memory.lines(), [format!("WARNING SVC1 {} does not exist here: skipped", bench.path("none*"))]);
 }
 
+#[test]
+fn one_source_of_several_that_is_missing_refuses_them_all() {
+    let refused = |src: &str| {
+        let bench = Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n"));
+        std::fs::create_dir_all(bench.path("a")).unwrap();
+        bench.sync().send(&bench.cx("sync#1"), &job()).unwrap_err().to_string()
+    };
+    for src in ["DIR/a/ DIR/b/", "DIR/b DIR/a", "DIR/a/ DIR/b*/"] {
+        assert!(refused(src).contains("b") && refused(src).contains(" does not exist here: nothing is sent"), "{src}: {}", refused(src));
+    }
+    assert!(refused("DIR/a DIR/none*").contains("synchronization failed"), "a pattern for files may match none");
+}
+
+const ON_FS: &str = "[fs#1]\nmnt = DIR/m\ndev = x\n[sync#1]\nsrc = DIR/m/data/\ndst = /x\ntarget = nodes\n";
+
+fn mounted() -> Bench {
+    let bench = Bench::new("n1", ON_FS).mounts(&[("/", "ext4"), ("DIR/m", "ext4")]);
+    std::fs::create_dir_all(bench.path("m/data")).unwrap();
+    bench
+}
+
+#[test]
+fn what_was_unmounted_since_the_command_began_is_not_sent() {
+    let bench = mounted();
+    let (sync, cx) = (bench.sync(), bench.cx("sync#1"));
+    sync.ready(&cx).unwrap();
+    mount(bench.dir.path(), &[("/", "ext4")]);
+    let why = sync.send(&cx, &job()).unwrap_err().to_string();
+    assert!(why.contains("m (fs#1) is not mounted here"), "{why}");
+}
+
+#[test]
+fn a_mount_that_changes_during_a_transfer_fails_it() {
+    for after in [vec![("/", "ext4")], vec![("/", "ext4"), ("DIR/m", "ext4"), ("DIR/m/data", "tmpfs")]] {
+        let mut bench = mounted();
+        bench.host.runner = Arc::new(Meanwhile(bench.dir.path().into(), after));
+        let why = bench.sync().send(&bench.cx("sync#1"), &job()).unwrap_err().to_string();
+        assert!(why.contains("has changed while it was sent, from "), "{why}");
+    }
+    let mut bench = mounted();
+    bench.host.runner = Arc::new(Meanwhile(bench.dir.path().into(), vec![("/", "ext4"), ("DIR/m", "ext4")]));
+    bench.sync().send(&bench.cx("sync#1"), &job()).unwrap();
+}
+
+#[test]
+fn a_source_whose_mount_is_gone_since_the_last_sync_is_not_sent() {
+    let mounted: Vec<(&str, &str)> = vec![("/", "ext4"), ("DIR/nas", "nfs4")];
+    for (src, later, why) in [
+        ("DIR/nas/data/", vec![("/", "ext4")], Some("nas (nfs4) was mounted there, now it is on / (ext4), and the files")),
+        ("DIR/nas/d*", vec![("/", "ext4")], Some("nas (nfs4) was mounted there, now it is on / (ext4), and the files")),
+        ("DIR/nas/data/", vec![("/", "ext4"), ("DIR/nas", "autofs")], Some("nas (nfs4) was mounted there, now it is on ")),
+        ("DIR/nas/data/", mounted.clone(), None),
+    ] {
+        let mut bench = Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n")).mounts(&mounted);
+        std::fs::create_dir_all(bench.path("nas/data")).unwrap();
+        bench.host.runner = Arc::new(Meanwhile(bench.dir.path().into(), mounted.clone()));
+        bench.sync().send(&bench.cx("sync#1"), &job()).unwrap();
+        mount(bench.dir.path(), &later);
+        let refused = |bench: &Bench| bench.sync().ready(&bench.cx("sync#1")).err().map(|e| e.to_string());
+        match (refused(&bench), why) {
+            (Some(said), Some(why)) => {
+                let file = bench.path("var/svc1/sync#1.source.json");
+                assert!(said.contains(why) && said.ends_with(&format!("rm '{file}'")), "{said}");
+                std::fs::write(&file, "rubbish").unwrap();
+                assert!(refused(&bench).unwrap().starts_with("cannot tell whether "));
+                std::fs::remove_file(&file).unwrap();
+                assert_eq!(refused(&bench), None, "as told");
+            }
+            (said, why) => assert_eq!(said.as_deref(), why),
+        }
+    }
+}
+
+#[test]
+fn what_fstab_mounts_must_be_mounted() {
+    let refused = |mounts: &[(&str, &str)]| {
+        let bench = Bench::new("n1", "[sync#1]\nsrc = DIR/nas/data/\ndst = /x\ntarget = nodes\n").mounts(mounts);
+        std::fs::create_dir_all(bench.path("nas/data")).unwrap();
+        std::fs::write(bench.path("fstab"), format!("# x\nUUID=1 / ext4\n\nnas:/x {} nfs4 defaults 0 0\nnone swap swap\n/dev/z /other xfs\n", bench.path("nas"))).unwrap();
+        bench.sync().ready(&bench.cx("sync#1")).err().map(|e| e.to_string())
+    };
+    let why = refused(&[("/", "ext4")]).unwrap();
+    assert!(why.contains("is not sent: /etc/fstab has ") && why.contains("/nas, which is not mounted"), "{why}");
+    assert_eq!(refused(&[("/", "ext4"), ("DIR/nas", "nfs4")]), None);
+}
+
 fn job() -> Job {
     Job { peer: "n2".into(), class: Class::Nodes, mode: Mode::Update, progress: None }
 }
@@ -186,16 +329,15 @@ fn the_command_is_that_of_2014_and_the_receiver_is_svcmgr() {
     assert_eq!(replay.faults(), Vec::<String>::new());
 }
 
-/// On a machine whose root is taken for the filesystem of the service: it is mounted wherever the test runs.
+/// On a machine whose root is the filesystem of the service.
 fn with_volume(replay: Replay) -> (Bench, Arc<Replay>) {
     let replay = Arc::new(replay);
     let bench = Bench::new("n1", "[fs#1]\nmnt = /\ndev = x\nsnap_size = 64\n[sync#1]\nsrc = /etc\ndst = /x\nsnap = true\ntarget = nodes\n");
-    (bench.plays(&replay), replay)
+    (bench.mounts(&[("/", "ext4")]).plays(&replay), replay)
 }
 
 fn root_source() -> (String, String) {
-    let mount = crate::host::facts::Facts::default().mount_at("/").unwrap();
-    (mount.source, mount.fstype)
+    ("/dev/x".into(), "ext4".into())
 }
 
 const LVS: &str = "lvs -o vg_name,lv_name,lv_size --noheadings --units m --nosuffix";
@@ -213,6 +355,7 @@ fn a_snapshot_is_made_mounted_sent_and_removed() {
             .then("lvcreate -A n -s -L64M -n osvc_sync_root vg1/root", 0, "")
             .then(&format!("mount -t {fstype} -o {} /dev/vg1/osvc_sync_root {at}", if fstype == "xfs" { "ro,nouuid" } else { "ro" }), 0, "")
             .then(&format!("{} {at}/./etc root@n2:/x", command(&bench, "").replace("  ", " ")), 0, "")
+            .then(&format!("umount {at}"), 0, "")
             .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 5, "")
             .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 0, ""),
     );
@@ -220,6 +363,9 @@ fn a_snapshot_is_made_mounted_sent_and_removed() {
     let (sync, cx) = (bench.sync(), bench.cx("sync#1"));
     assert!(sync.has_snapshot());
     sync.freeze(&cx).unwrap();
+    let why = sync.send(&cx, &job()).unwrap_err().to_string();
+    assert!(why.contains("/etc is not sent: its snapshot /dev/vg1/osvc_sync_root is not mounted"), "{why}");
+    mount(bench.dir.path(), &[("/", "ext4"), ("DIR/tmp/osvc_sync_vg1_root", "ext4")]);
     sync.send(&cx, &job()).unwrap();
     sync.release(&cx);
     sync.release(&cx); // nothing is left to do
