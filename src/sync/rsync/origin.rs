@@ -1,8 +1,7 @@
 //! What each source lay on when it was last sent: `var/NAME/RID.source.json`. A filesystem that is not of the service
 //! and not mounted any more leaves an empty folder, and the target must not become one.
 
-use super::sources::{fixed, is_pattern};
-use super::{Kind, Rsync};
+use super::{Kind, Rsync, fixed, is_pattern};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::state::atomic;
