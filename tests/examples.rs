@@ -38,7 +38,8 @@ fn runnable(file: &str) -> PathBuf {
 
 fn machine(node: &str, service: &str, env: &Path) -> Alone {
     let mut machine = Alone::new(Path::new(env!("CARGO_BIN_EXE_svcmgr")), node);
-    machine.hosts = ["127.0.0.1 localhost", "10.9.0.25 busybox.opensvc.com", "10.9.0.24 busybox-drp.opensvc.com"].map(str::to_owned).to_vec();
+    machine.hosts =
+        ["127.0.0.1 localhost", "10.9.0.25 busybox.opensvc.com", "10.9.0.24 busybox-drp.opensvc.com"].map(str::to_owned).to_vec();
     machine.service(service, env);
     machine
 }

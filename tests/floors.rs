@@ -116,15 +116,14 @@ fn the_first_line_of_a_file_says_what_it_owns() {
 fn paths_are_found_in_code() {
     let own = ["sync".to_owned(), "rsync".to_owned()];
     let found = |text: &str| mentions(&code(text), &own).iter().map(|p| p.join("::")).collect::<Vec<_>>();
-    assert_eq!(found("use crate::{config::{env, scope::Scope}, error::Result as R};"), [
-        "config::env",
-        "config::scope::Scope",
-        "error::Result"
-    ]);
-    assert_eq!(found("use super::schedule::Schedule; // crate::cli\nfn f() -> crate::status::Status {}"), [
-        "status::Status",
-        "sync::schedule::Schedule"
-    ]);
+    assert_eq!(
+        found("use crate::{config::{env, scope::Scope}, error::Result as R};"),
+        ["config::env", "config::scope::Scope", "error::Result"]
+    );
+    assert_eq!(
+        found("use super::schedule::Schedule; // crate::cli\nfn f() -> crate::status::Status {}"),
+        ["status::Status", "sync::schedule::Schedule"]
+    );
     assert_eq!(found("use super::super::log;"), ["log"]);
     assert_eq!(found("use super::*;"), ["sync"]);
 }

@@ -143,10 +143,8 @@ fn normal(text: &str) -> Vec<String> {
         (r"child process [0-9]+", "child process PID"),
     ]
     .map(|(from, to)| (Regex::new(from).unwrap(), to));
-    let gone = Regex::new(
-        r"^(send|update) /opt/opensvc/.*\.\.\. OK$|^(var/)?[^ /]*\.push$|^var/[^/]+/(history\.jsonl|authority\.json)$",
-    )
-    .unwrap();
+    let gone =
+        Regex::new(r"^(send|update) /opt/opensvc/.*\.\.\. OK$|^(var/)?[^ /]*\.push$|^var/[^/]+/(history\.jsonl|authority\.json)$").unwrap();
     let mend = |line: &str| rules.iter().fold(line.to_owned(), |l, (from, to)| from.replace_all(&l, *to).into_owned());
     text.lines().filter(|l| !gone.is_match(l)).map(mend).collect()
 }

@@ -81,7 +81,8 @@ fn a_busy_file_system_is_freed_or_the_stop_fails() {
 
 #[test]
 fn a_failed_start_undoes_what_it_did_and_says_why() {
-    let bed = node("[ip#1]\nipdev = eth0\nipname = 10.99.0.100\n[fs#1]\ntype = ext4\ndev = /disk/garbage.img\nmnt = /srv/g\nmnt_opt = loop\n");
+    let bed =
+        node("[ip#1]\nipdev = eth0\nipname = 10.99.0.100\n[fs#1]\ntype = ext4\ndev = /disk/garbage.img\nmnt = /srv/g\nmnt_opt = loop\n");
     bed.sh("n1", "head -c 8M /dev/urandom >/disk/garbage.img");
     let said = bed.run("n1", "svc1 start");
     assert_eq!(said.code, 1, "{}", said.stderr);
