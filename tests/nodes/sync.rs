@@ -101,3 +101,20 @@ fn on_a_day_that_is_not_its_own_nothing_is_sent_unless_forced() {
     bed.sh("n1", "svc1 sync drp --rid sync#1 --force");
     assert_eq!(bed.sh("n2", FILES), "./f");
 }
+
+#[test]
+fn the_layout_of_the_system_works_as_the_classic_tree_does() {
+    let bed = Nodes::with_svcmgr(&["n1", "n2"]);
+    for node in ["n1", "n2"] {
+        bed.sh(node, "mv /opt/opensvc/bin/svcmgr /usr/local/bin/; rm -r /opt/opensvc; mkdir -p /etc/opensvc /disk/d; ln -s svcmgr /usr/local/bin/allservices");
+    }
+    let env = "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = n2\nautostart_node = n1\n\
+               [fs#1]\ntype = tmpfs\ndev = none\nmnt = /srv/d\n[sync#1]\nsrc = /srv/d/\ndst = /disk/d\ntarget = drpnodes\n";
+    bed.write("n1", "/etc/opensvc/svc1.env", env);
+    bed.sh("n1", "svcmgr -s svc1 validate; allservices start; echo a >/srv/d/f");
+    bed.sh("n1", "svcmgr -s svc1 sync drp --force"); // n2 gets the service's file first
+    assert_eq!(bed.sh("n2", "cat /disk/d/f; test -s /etc/opensvc/svc1.env; ls -d /opt/opensvc 2>/dev/null || true"), "a");
+    assert_eq!(bed.sh("n1", "allservices print status | sed -n 's/^overall *//p'").trim(), "up");
+    bed.sh("n1", "test -s /var/log/opensvc/svc1.log && test -e '/var/lib/opensvc/last_sync_svc1_sync#1'; allservices stop");
+    bed.sh("n2", "svcmgr -s svc1 start; svcmgr -s svc1 stop");
+}
