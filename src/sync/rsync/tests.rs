@@ -167,6 +167,9 @@ fn status_rules() {
         ("n2", both, Status::StdbyUp, &[("n2", 1)], Status::Up, ""),
         ("n3", both, Status::Up, &[("n3", 1)], Status::Na, "service up on drp node, sync disabled"),
         ("n3", nodes, Status::Down, &[], Status::Na, "passive node not in sync destination nodes"),
+        ("n1", nodes, Status::Up, &[("n2", -4)], Status::Up, ""),
+        ("n1", nodes, Status::Up, &[("n2", -6)], Status::Down, "n2 need update its stamp is of a time to come: the clock is wrong now or was then"),
+        ("n2", nodes, Status::Down, &[("n2", -6)], Status::Warn, "passive node needs update its stamp is of a time to come: the clock is wrong now or was then"),
         ("n1", alone, Status::Up, &[], Status::Na, "no destination nodes"),
     ];
     for (node, section, state, stamps, status, message) in cases {
