@@ -1,7 +1,6 @@
 //! What each source lay on when it was last sent: `var/NAME/RID.source.json`. A filesystem that is not of the service
 //! and not mounted any more leaves an empty folder, and the target must not become one.
 
-use super::sources::{fixed, is_pattern};
 use super::{Kind, Rsync};
 use crate::error::{Error, Result};
 use crate::host::Cx;
@@ -95,4 +94,14 @@ fn place(source: &str) -> &str {
         return source;
     }
     fixed(source).rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder })
+}
+
+/// It is for the glob to find out what it names.
+pub(super) fn is_pattern(source: &str) -> bool {
+    source.contains(['*', '?', '['])
+}
+
+/// A pattern up to what it leaves open.
+pub(super) fn fixed(source: &str) -> &str {
+    source.split(['*', '?', '[']).next().unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! What is sent: patterns expanded, and the guard against sending the emptiness of an unmounted filesystem.
 
-use super::{Kind, Rsync, origin, wrap};
+use super::origin::{self, fixed, is_pattern};
+use super::{Kind, Rsync, wrap};
 use crate::cmd::Cmd;
 use crate::config::scope::ServiceConfig;
 use crate::config::value;
@@ -129,11 +130,6 @@ pub(super) fn unchanged(sync: &Rsync, cx: &Cx, paths: &[String], before: &[(Stri
     )))
 }
 
-/// A pattern up to what it leaves open.
-pub(super) fn fixed(source: &str) -> &str {
-    source.split(['*', '?', '[']).next().unwrap_or_default()
-}
-
 /// Refuses what is not all there: several sources make one picture on the target, and what a missing one has sent
 /// before would be deleted. A pattern for files may match none; one for the content of folders is a source like any.
 /// Internal syncs name what there may be.
@@ -151,11 +147,6 @@ fn complete(sync: &Rsync) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// It is for the glob to find out what it names.
-pub(super) fn is_pattern(source: &str) -> bool {
-    source.contains(['*', '?', '['])
 }
 
 /// Says which sources of `sync` are not there.
