@@ -107,22 +107,6 @@ fn reaches<'a>(edges: &BTreeMap<&'a [String], BTreeSet<&'a [String]>>, from: &[S
 }
 
 #[test]
-fn dds_is_an_island() {
-    for file in files(&src()) {
-        let text = fs::read_to_string(&file).unwrap();
-        let below = file.strip_prefix(src()).unwrap();
-        let island = below.starts_with("dds") || below == Path::new("dds.rs");
-        if island {
-            let out = mentions(&code(&text), &["dds".into()]).into_iter().find(|u| u[0] != "dds");
-            assert!(out.is_none(), "{}: the dds island imports {}", below.display(), out.unwrap().join("::"));
-        } else if below != Path::new("bin/dds.rs") {
-            let bridge = text.contains("crate::dds") || text.contains("svcmgr::dds");
-            assert!(!bridge, "{}: only bin/dds.rs may import the dds island", below.display());
-        }
-    }
-}
-
-#[test]
 fn the_first_line_of_a_file_says_what_it_owns() {
     let silent: Vec<_> = files(&src()).into_iter().filter(|f| !fs::read_to_string(f).unwrap().starts_with("//! ")).collect();
     assert!(silent.is_empty(), "no //! on the first line: {silent:?}");
@@ -166,7 +150,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The crate's files but lib.rs and the island.
+/// The crate's files but lib.rs.
 fn sources() -> Vec<Source> {
     let mut all = Vec::new();
     for file in files(&src()) {
@@ -175,7 +159,7 @@ fn sources() -> Vec<Source> {
         if module.last().is_some_and(|m| m == "mod") {
             module.pop();
         }
-        if module == ["lib"] || module[0] == "dds" || path == "bin/dds.rs" {
+        if module == ["lib"] {
             continue;
         }
         let uses = mentions(&code(&fs::read_to_string(&file).unwrap()), &module);

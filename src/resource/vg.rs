@@ -62,3 +62,36 @@ impl Resource for Vg {
         Err(not_yet("the stop of a vg"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::cmd::replay::Replay;
+    use crate::config::scope::Scope;
+    use crate::log::{Logger, Memory};
+    use crate::status::Status;
+    use std::sync::Arc;
+
+    const VGS: &str = "vgs --reportformat json -o vg_name";
+    const LVS: &str = "lvs --reportformat json -o vg_name,lv_attr";
+
+    fn status(vgs: &str, lvs: &str) -> Status {
+        let transcript = Replay::default().always(VGS, 0, vgs).always(LVS, 0, lvs);
+        let host = Host { runner: Arc::new(transcript), ..Host::fake("deb1", std::path::Path::new("/nowhere")) };
+        let log = Logger::service(Arc::new(Memory::default()), Arc::new(FixedClock::at("2014-06-06 18:00:00")), "svc1");
+        let cx = Cx { host: &host, log: &log, service: "svc1", scope: &Scope::default(), rid: "vg#1", force: false };
+        Vg { name: "vg1".into() }.status(&cx).status
+    }
+
+    #[test]
+    fn up_when_a_volume_is_active_or_there_is_none() {
+        let vgs = r#"{"report":[{"vg":[{"vg_name":"vg1"}]}]}"#;
+        let lvs = |attr: &str| format!(r#"{{"report":[{{"lv":[{{"vg_name":"vg1","lv_attr":"-wi-------"}},{{"vg_name":"vg1","lv_attr":"{attr}"}}]}}]}}"#);
+        assert_eq!(status(vgs, &lvs("-wi-a-----")), Status::Up);
+        assert_eq!(status(vgs, &lvs("-wi-------")), Status::Down);
+        assert_eq!(status(vgs, r#"{"report":[{"lv":[]}]}"#), Status::Up);
+        assert_eq!(status(r#"{"report":[{"vg":[]}]}"#, ""), Status::Down);
+        assert_eq!(status("no json", ""), Status::Down);
+    }
+}

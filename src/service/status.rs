@@ -47,7 +47,7 @@ pub fn evaluate(service: &Service, host: &Host, log: &Logger, depth: Depth) -> S
         None => Probe::new(Status::Undef),
     };
     ask(&mut found, &|r| r.run().is_some() && !is_app(r), &run);
-    let without_app = avail(&rows, &found);
+    let without_app = Sets::of(&rows, &found).avail();
     let passive = service.config.scope.nodes.len() > 1 && !matches!(without_app.name(), "up");
     ask(&mut found, &is_app, &|res| {
         if !passive {
@@ -56,7 +56,7 @@ pub fn evaluate(service: &Service, host: &Host, log: &Logger, depth: Depth) -> S
         let quiet = vec![format!("ip+fs status is {}, skip check", without_app.name())];
         Probe { quiet, ..Probe::new(Status::Na) }
     });
-    let view = View { avail_without_app: without_app, avail: avail(&rows, &found), flex: service.is_flex() };
+    let view = View { avail_without_app: without_app, avail: Sets::of(&rows, &found).avail(), flex: service.is_flex() };
     if depth == Depth::All {
         ask(&mut found, &|r| r.sync().is_some(), &|res| match res.sync() {
             Some(sync) => sync.status(&service.cx(host, &log.child(&res.log_name()), res, false), &view),
@@ -79,28 +79,36 @@ fn shown(res: &Res, probe: &Probe) -> Status {
     if maps { probe.status.standby() } else { probe.status }
 }
 
-/// The state of each set of `group`, from its enabled members.
-fn sets<'a>(rows: &[&'a Res], found: &[Option<Probe>], group: &'a str) -> Vec<Status> {
-    let mut sets: IndexMap<String, Vec<Status>> = IndexMap::new();
-    for (res, probe) in rows.iter().zip(found).filter(|(r, _)| r.group() == Some(group)) {
-        sets.entry(res.set()).or_default().push(counted(res, probe.as_ref()));
+/// The state of each set, from its enabled members, with the group it counts in. Rows of a set stand together.
+struct Sets(Vec<(Option<&'static str>, Status)>);
+
+impl Sets {
+    fn of(rows: &[&Res], found: &[Option<Probe>]) -> Self {
+        let same = |a: &(&&Res, &Option<Probe>), b: &(&&Res, &Option<Probe>)| a.0.rtype == b.0.rtype && a.0.subset == b.0.subset;
+        let members: Vec<(&&Res, &Option<Probe>)> = rows.iter().zip(found).collect();
+        let state = |set: &[(&&Res, &Option<Probe>)]| Status::merge_all(set.iter().map(|(res, probe)| counted(res, probe.as_ref())));
+        Self(members.chunk_by(same).filter_map(|set| Some((set.first()?.0.group(), state(set)))).collect())
     }
-    sets.into_values().map(Status::merge_all).collect()
-}
 
-fn merged(rows: &[&Res], found: &[Option<Probe>], groups: &[&str]) -> Status {
-    groups.iter().flat_map(|g| sets(rows, found, g)).fold(Status::Na, Status::merge)
-}
+    fn in_group(&self, group: &str) -> impl Iterator<Item = Status> {
+        self.0.iter().filter(move |(g, _)| *g == Some(group)).map(|(_, state)| *state)
+    }
 
-fn avail(rows: &[&Res], found: &[Option<Probe>]) -> Status {
-    merged(rows, found, &["container", "disk", "share", "fs", "ip", "app"]).fold()
+    fn merged(&self, groups: &[&str]) -> Status {
+        groups.iter().flat_map(|g| self.in_group(g)).fold(Status::Na, Status::merge)
+    }
+
+    fn avail(&self) -> Status {
+        self.merged(&["container", "disk", "share", "fs", "ip", "app"]).fold()
+    }
 }
 
 fn report(service: &Service, host: &Host, rows: &[&Res], found: &[Option<Probe>], avail: Status) -> ServiceReport {
-    let groups: IndexMap<&'static str, Status> = GROUPS.into_iter().map(|g| (g, merged(rows, found, &[g]))).collect();
-    let with_hb = sets(rows, found, "hb").into_iter().fold(avail, Status::merge);
+    let sets = Sets::of(rows, found);
+    let groups: IndexMap<&'static str, Status> = GROUPS.into_iter().map(|g| (g, sets.merged(&[g]))).collect();
+    let with_hb = sets.in_group("hb").fold(avail, Status::merge);
     // a late or failing sync degrades, it does not take the service down
-    let overall = sets(rows, found, "sync").into_iter().fold(with_hb, |all, sync| match sync {
+    let overall = sets.in_group("sync").fold(with_hb, |all, sync| match sync {
         Status::Up => all,
         Status::Na | Status::Undef | Status::Todo => all.merge(sync),
         _ => all.merge(Status::Warn),

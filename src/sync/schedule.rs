@@ -31,7 +31,8 @@ pub struct Schedule {
     /// A period was given and cannot be read: never.
     no_period: bool,
     period_text: String,
-    days: Vec<String>,
+    days: Vec<&'static str>,
+    /// As the file has them, for the refusal; all days refuse nothing.
     days_text: String,
     /// Error lines about the values, said on each command.
     pub faults: Vec<String>,
@@ -48,8 +49,8 @@ impl Default for Schedule {
             periods: vec![(at(3, 59), at(5, 59))],
             no_period: false,
             period_text: "['03:59', '05:59']".into(),
-            days: DAYS.map(str::to_owned).to_vec(),
-            days_text: python(&Value::from(DAYS.to_vec())),
+            days: DAYS.to_vec(),
+            days_text: String::new(),
             faults: Vec::new(),
             warnings: Vec::new(),
         }
@@ -88,7 +89,8 @@ impl Schedule {
         if let Some(text) = text("sync_days") {
             match value::json_list(text) {
                 Ok(list) => {
-                    this.days = list.iter().filter_map(Value::as_str).map(str::to_lowercase).collect();
+                    let listed = |day: &&str| list.iter().filter_map(Value::as_str).any(|d| d.to_lowercase() == *day);
+                    this.days = DAYS.into_iter().filter(listed).collect();
                     this.days_text = python(&Value::Array(list));
                 }
                 Err(_) => this.faults.push(malformed(section, "sync_days")),
@@ -120,7 +122,7 @@ impl Schedule {
             return Decision::Skip("skip sync: disabled by sync_interval = 0".into());
         }
         let today = DAYS.get(now.weekday().num_days_from_monday() as usize).copied().unwrap_or_default();
-        if !self.days.iter().any(|d| d == today) {
+        if !self.days.contains(&today) {
             return Decision::Skip(format!("skip sync: not in allowed days ({})", self.days_text));
         }
         if !self.in_period(now.time()) {
@@ -137,7 +139,7 @@ impl Schedule {
     pub fn columns(&self) -> [String; 3] {
         // Sunday first, each in its place
         let order = [6, 0, 1, 2, 3, 4, 5].map(|at| DAYS.get(at).copied().unwrap_or_default());
-        let allowed = |day: &str| self.days.iter().any(|d| d == day);
+        let allowed = |day: &str| self.days.contains(&day);
         let days = order.iter().map(|day| if allowed(day) { day.get(..2).unwrap_or_default() } else { "  " }).collect::<Vec<_>>().join(" ");
         let interval = if self.interval == 0 { "-".into() } else { self.interval.to_string() };
         let period = self.periods.iter().map(|(start, end)| format!("{}->{}", start.format("%H:%M"), end.format("%H:%M")));

@@ -26,6 +26,8 @@ fn nineteen_of_twenty_come_up_and_one_is_explained() {
     for i in 1..=20 {
         bed.service(&NODES, &format!("svc{i:02}"), &env(i));
     }
+    // a service of other nodes, whose file is here too, is nobody's failure
+    bed.service(&["n1"], "elsewhere", "[DEFAULT]\nservice_type = TST\nnodes = other\n");
     let up = |node| bed.run(node, "allservices print status").stdout.matches("\n|- avail                  up").count();
     bed.sh("n1", "allservices start --parallel");
     assert_eq!(up("n1"), 20);
