@@ -153,5 +153,6 @@ fn an_interrupt_keeps_the_stamps_of_what_was_sent() {
     bed.sh("n1", "pkill -TERM -x svc1");
     let said = crate::bed::finish(sync);
     assert!(said.code == 1 && said.stderr.contains("interrupted by signal"), "{}", said.stderr);
-    bed.sh("n2", "cd /opt/opensvc/var/sync/n2; test -e 'svc1!sync#2' -a ! -e 'svc1!sync#1'");
+    let listed = bed.sh("n2", "ls /opt/opensvc/var/sync/n2 2>&1 || true");
+    assert_eq!(listed, "svc1!sync#2", "{}", said.stderr);
 }

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The options of 2014.
 const OPTIONS: [&str; 5] = ["-HpogDtrlvx", "--stats", "--delete", "--force", "--timeout=3600"];
 
+/// How long a few stamps may take.
+const PUSH: Duration = Duration::from_secs(20);
+
 /// rsync(1): some source files vanished before they could be transferred. So it is with a service at work.
 const VANISHED: i32 = 24;
 
@@ -93,7 +96,7 @@ pub fn push(cx: &Cx, peer: &str, rid: &str, files: &[String]) -> Result<()> {
     let (mut argv, login) = words(cx, peer, rid, &options)?;
     argv.extend_from_slice(files);
     argv.push(format!("{login}:/"));
-    let cmd = Cmd::change(argv);
+    let cmd = Cmd::change(argv).timeout(PUSH);
     cx.log.debug(cmd.line());
     let out = cx.host.runner.run(&cmd);
     out.failure().map_or(Ok(()), |stage| Err(Error::text(stage.why())))
