@@ -182,6 +182,16 @@ impl Rsync {
     }
 }
 
+/// A pattern up to what it leaves open.
+fn fixed(source: &str) -> &str {
+    source.split(['*', '?', '[']).next().unwrap_or_default()
+}
+
+/// It is for the glob to find out what it names.
+fn is_pattern(source: &str) -> bool {
+    source.contains(['*', '?', '['])
+}
+
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! What each source lay on when it was last sent: `var/NAME/RID.source.json`. A filesystem that is not of the service
 //! and not mounted any more leaves an empty folder, and the target must not become one.
 
-use super::{Kind, Rsync};
+use super::{Kind, Rsync, fixed, is_pattern};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::state::atomic;
@@ -94,14 +94,4 @@ fn place(source: &str) -> &str {
         return source;
     }
     fixed(source).rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder })
-}
-
-/// It is for the glob to find out what it names.
-pub(super) fn is_pattern(source: &str) -> bool {
-    source.contains(['*', '?', '['])
-}
-
-/// A pattern up to what it leaves open.
-pub(super) fn fixed(source: &str) -> &str {
-    source.split(['*', '?', '[']).next().unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 29;
 
 /// How long another sync may take to be done with a snapshot of the same volume.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The snapshots of this command: one of each volume, for all syncs that send from it.
 static TAKEN: Mutex<Vec<Weak<Snapshot>>> = Mutex::new(Vec::new());

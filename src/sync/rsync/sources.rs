@@ -1,7 +1,6 @@
 //! What is sent: patterns expanded, and the guard against sending the emptiness of an unmounted filesystem.
 
-use super::origin::{self, fixed, is_pattern};
-use super::{Kind, Rsync, wrap};
+use super::{Kind, Rsync, fixed, is_pattern, origin, wrap};
 use crate::cmd::Cmd;
 use crate::config::scope::ServiceConfig;
 use crate::config::value;
