@@ -52,10 +52,16 @@ pub fn clear_interrupt() {
 #[derive(Default)]
 pub struct Control {
     stop: AtomicBool,
+    through_interrupts: bool,
     group: Mutex<Option<Pid>>,
 }
 
 impl Control {
+    /// One that an interrupt of svcmgr does not end: what has to be said after it goes through this command.
+    pub fn through_interrupts() -> Self {
+        Self { through_interrupts: true, ..Self::default() }
+    }
+
     /// Ends the command: SIGTERM to its group at once, SIGKILL after a grace.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
@@ -220,7 +226,7 @@ impl<'a> Running<'a> {
         while !self.all_ended() {
             let over = self.cmd.timeout.is_some_and(|limit| begun.elapsed() >= limit);
             // who shares our terminal gets its own Ctrl-C
-            let interrupted = self.grouped && INTERRUPTS.load(Ordering::SeqCst) != interrupts;
+            let interrupted = self.grouped && !control.through_interrupts && INTERRUPTS.load(Ordering::SeqCst) != interrupts;
             if over || interrupted || control.stopped() {
                 self.end(over);
                 break;

@@ -1,6 +1,6 @@
 //! The other nodes: each is reached once per command, over one ssh connection that all its commands share.
 
-use crate::cmd::system::{Control, SystemRunner};
+use crate::cmd::system::{Control, SystemRunner, interrupted};
 use crate::cmd::{Cmd, End, Output, Remote};
 use crate::config::nodeconf::NodeConf;
 use crate::host::paths::Paths;
@@ -155,7 +155,7 @@ impl Master {
         let words = ssh.iter().filter(|w| *w != "-q").cloned();
         let own = ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
         let cmd = Cmd::probe(words.chain(own)).unbounded();
-        let (control, outcome) = (Arc::new(Control::default()), Arc::new(OnceLock::new()));
+        let (control, outcome) = (Arc::new(Control::through_interrupts()), Arc::new(OnceLock::new()));
         let (held, told) = (control.clone(), outcome.clone());
         let thread = std::thread::spawn(move || _ = told.set(SystemRunner.run_held(&cmd, &held)));
         Self { control, thread: Some(thread), outcome }
@@ -167,6 +167,9 @@ impl Master {
         while begun.elapsed() < CONNECT {
             if fs::metadata(socket).is_ok_and(|m| m.file_type().is_socket()) {
                 return Ok(true);
+            }
+            if interrupted() {
+                return Err("interrupted by signal".into());
             }
             if let Some(output) = self.outcome.get() {
                 return match output.stages.first() {

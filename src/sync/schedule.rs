@@ -117,6 +117,7 @@ impl Schedule {
 
     /// May it run at `now`, the last success being `last`? The first reason against it wins.
     pub fn decide(&self, now: DateTime<Local>, last: Option<DateTime<Local>>) -> Decision {
+        let last = last.filter(|last| !from_future(now, *last));
         if self.interval == 0 {
             return Decision::Skip("skip sync: disabled by sync_interval = 0".into());
         }
@@ -158,8 +159,13 @@ impl Schedule {
 
     /// The copy stamped `last` is too old at `now`, or there is none.
     pub fn late(&self, now: DateTime<Local>, last: Option<DateTime<Local>>) -> bool {
-        last.is_none_or(|last| last + minutes(self.max_delay) < now)
+        last.is_none_or(|last| from_future(now, last) || last + minutes(self.max_delay) < now)
     }
+}
+
+/// A stamp that a wrong clock has written, or that a wrong clock looks at: it tells nothing.
+pub fn from_future(now: DateTime<Local>, last: DateTime<Local>) -> bool {
+    last > now + minutes(5)
 }
 
 fn malformed(section: &str, key: &str) -> String {
@@ -225,7 +231,8 @@ mod tests {
             ("2014-06-06 06:00:00", None, out),
             ("2014-06-06 04:00:00", Some("2014-06-06 01:59:01"), "skip sync: too soon (121)"),
             ("2014-06-06 04:00:00", Some("2014-06-06 01:59:00"), "run"),
-            ("2014-06-06 04:00:00", Some("2014-06-07 00:00:00"), "skip sync: too soon (121)"),
+            ("2014-06-06 04:00:00", Some("2014-06-06 04:05:00"), "skip sync: too soon (121)"),
+            ("2014-06-06 04:00:00", Some("2014-06-06 04:05:01"), "don't skip sync: no timestamp"),
         ] {
             assert_eq!(skip(&s, now, last), want, "{now} {last:?}");
         }

@@ -118,3 +118,58 @@ fn the_layout_of_the_system_works_as_the_classic_tree_does() {
     bed.sh("n1", "test -s /var/log/opensvc/svc1.log && test -e '/var/lib/opensvc/last_sync_svc1_sync#1'; allservices stop");
     bed.sh("n2", "svcmgr -s svc1 start; svcmgr -s svc1 stop");
 }
+
+const TWO: &str = "[DEFAULT]\nservice_type = TST\nnodes = n1 n2\n";
+
+#[test]
+fn a_source_that_is_gone_does_not_take_its_copy_along() {
+    let bed = Nodes::with_svcmgr(&["n1", "n2"]);
+    let env = "autostart_node = n1\n[sync#1]\nsrc = /disk/a/ /disk/b/\ndst = /disk/to here\ntarget = nodes\n[sync#2]\nsrc = /mnt/nas/\ndst = /disk/nas\ntarget = nodes\n";
+    bed.service(&["n1", "n2"], "svc1", &format!("{TWO}{env}"));
+    bed.sh("n1", "mkdir -p /disk/a /disk/b /mnt/nas; mount -t tmpfs none /mnt/nas; touch /disk/a/a /disk/b/b /mnt/nas/c");
+    bed.sh("n1", "svc1 sync update --force");
+    let all = "cd /disk; find 'to here' nas -type f | sort";
+    assert_eq!(bed.sh("n2", all), "nas/c\nto here/a\nto here/b");
+    bed.sh("n1", "mv /disk/b /disk/c; umount /mnt/nas");
+    let said = bed.run("n1", "svc1 sync update --force");
+    refused(&said, "/disk/b/ does not exist here: nothing is sent");
+    refused(&said, "/mnt/nas/ is not sent: at the last sync /mnt/nas (tmpfs) was mounted there");
+    assert_eq!(bed.sh("n2", all), "nas/c\nto here/a\nto here/b");
+    // the ways out that are told
+    bed.sh("n1", "mv /disk/c /disk/b; mount -t tmpfs none /mnt/nas; touch /mnt/nas/d; svc1 sync update --force");
+    assert_eq!(bed.sh("n2", all), "nas/d\nto here/a\nto here/b");
+    bed.sh("n1", "umount /mnt/nas; rm /opt/opensvc/var/svc1/sync#2.source.json; svc1 sync update --force");
+    assert_eq!(bed.sh("n2", all), "to here/a\nto here/b");
+}
+
+#[test]
+fn a_service_of_apps_alone_is_not_overwritten_by_the_node_that_had_it() {
+    let bed = Nodes::with_svcmgr(&["n1", "n2"]);
+    let app = "[app#1]\nscript = /disk/app\nstart = 1\nstop = 1\ncheck = 1\n";
+    bed.service(&["n1", "n2"], "svc1", &format!("{TWO}{app}[sync#1]\nsrc = /disk/d/\ndst = /disk/d\ntarget = nodes\n"));
+    for node in ["n1", "n2"] {
+        bed.write(node, "/disk/app", "#!/bin/sh\ncase $1 in start) touch /run/app;; stop) rm -f /run/app;; *) test -e /run/app;; esac\n");
+        bed.sh(node, "chmod 755 /disk/app; mkdir /disk/d");
+    }
+    bed.sh("n1", "echo old >/disk/d/f; svc1 start; svc1 sync update --force; svc1 stop");
+    bed.sh("n2", "svc1 start; echo new >/disk/d/f");
+    // home and first of nodes, but it runs elsewhere
+    refused(&bed.run("n1", "svc1 sync update --force"), "svc1 is up on n2 (app#1): refuse to overwrite its data");
+    // and the other node does not send at all
+    let said = bed.run("n2", "svc1 stop; svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("only n1 sends"), "{}", said.stderr);
+    assert_eq!((bed.sh("n1", "cat /disk/d/f"), bed.sh("n2", "cat /disk/d/f")), ("old".into(), "new".into()));
+}
+
+#[test]
+fn an_interrupt_keeps_the_stamps_of_what_was_sent() {
+    let bed = pair("400M", "bwlimit = 2000\n[sync#2]\nsrc = /disk/small/\ndst = /disk/small\ntarget = drpnodes\n");
+    bed.sh("n1", "mkdir /disk/small; head -c 60M /dev/urandom >/srv/d/big");
+    let sync = bed.spawn("n1", "svc1 sync update --force");
+    bed.until("n2", std::time::Duration::from_secs(20), "test $(stat -c %s /srv/d/.big.* 2>/dev/null || echo 0) -gt 1000000");
+    bed.sh("n1", "pkill -TERM -x svc1");
+    let said = crate::bed::finish(sync);
+    assert!(said.code == 1 && said.stderr.contains("interrupted by signal"), "{}", said.stderr);
+    let listed = bed.sh("n2", "ls /opt/opensvc/var/sync/n2 2>&1 || true");
+    assert_eq!(listed, "svc1!sync#2", "{}", said.stderr);
+}

@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 /// How long a trigger may take.
 const TRIGGER: Duration = Duration::from_secs(3600);
 
+/// How long a peer may take to hear that it is over, and seconds it may wait for a lock meanwhile. 2014 waited for
+/// an hour; nothing there needs it.
+const POSTSYNC: Duration = Duration::from_secs(30);
+const WAITLOCK: &str = "25";
+
 /// Sends every task; peers at the same time, each peer's tasks one after the other.
 pub(super) fn all(work: &Work, tasks: Vec<Task>) {
     let mut resources: Vec<&Res> = Vec::new();
@@ -30,7 +35,7 @@ pub(super) fn all(work: &Work, tasks: Vec<Task>) {
             scope.spawn(move || {
                 for task in &tasks {
                     if system::interrupted() {
-                        return;
+                        break; // what was sent is there
                     }
                     one(work, task);
                 }
@@ -209,7 +214,7 @@ pub(super) fn postsync(work: &Work) {
     let mut options: Vec<&str> = Vec::new();
     options.extend(work.options.cluster.then_some("--cluster"));
     options.extend(work.options.cron.then_some("--cron"));
-    options.extend(["--waitlock", "3600", "postsync"]);
+    options.extend(["--waitlock", WAITLOCK, "postsync"]);
     std::thread::scope(|scope| {
         for peer in &peers {
             let options = &options;
@@ -219,7 +224,7 @@ pub(super) fn postsync(work: &Work) {
                 let mut argv = work.host.peers.svcmgr(&work.host.paths, peer);
                 argv.extend(["-s".to_owned(), name.clone()]);
                 argv.extend(options.iter().map(|o| (*o).to_owned()));
-                let out = work.host.runner.run(&Cmd::change(argv).on(&remote));
+                let out = work.host.runner.run(&Cmd::change(argv).on(&remote).timeout(POSTSYNC));
                 if let Some(failed) = out.failure() {
                     work.log.debug(format!("postsync on {peer}: {}", failed.why()));
                 }

@@ -6,7 +6,7 @@ use crate::action::select::Selection;
 use crate::log::Level;
 use crate::service::{Res, status};
 use crate::status::Status;
-use crate::sync::schedule::Decision;
+use crate::sync::schedule::{Decision, from_future};
 use crate::sync::{Class, SyncDriver};
 
 /// The enabled syncs of the action, last rid first, as 2014.
@@ -59,8 +59,13 @@ fn due<'a>(work: &Work<'a>, res: &'a Res, driver: &'a dyn SyncDriver) -> Vec<Tas
             if tasks.iter().any(|t| t.peer == peer) {
                 continue; // in both classes
             }
+            let last = driver.last(&cx, &peer);
+            if let Some(last) = last.filter(|last| from_future(work.started, *last)) {
+                let last = last.format("%Y-%m-%d %H:%M:%S");
+                work.say(res, Level::Warning, format!("the stamp of the last sync to {peer} is of {last}, which is to come: the clock is wrong now or was then. taken as no stamp"));
+            }
             if scheduled {
-                match driver.schedule().decide(work.started, driver.last(&cx, &peer)) {
+                match driver.schedule().decide(work.started, last) {
                     Decision::Skip(why) => {
                         work.say(res, Level::Info, why);
                         continue;

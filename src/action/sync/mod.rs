@@ -51,6 +51,9 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
     if matches!(info.id, Id::PreSync | Id::PostSync) {
         return Ok(()); // for drivers that have something to do there
     }
+    if !selection.is_all() && !service.resources.iter().any(|r| r.sync().is_some() && selection.has(&r.rid)) {
+        return Err(Error::text(format!("nothing to do: none of the selected resources of {} is a sync", service.name)));
+    }
     let live = live::Live::new(options.live && !options.dry_run);
     let work = Work {
         service,

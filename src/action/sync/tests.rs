@@ -144,6 +144,46 @@ fn not_my_turn_is_said_and_no_failure() {
 }
 
 #[test]
+fn files_that_vanish_are_a_warning() {
+    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| {
+        Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 24, "").then(&w.stamps("n2", "sync#1"), 0, "")
+    });
+    let (lines, ok) = bench.run("sync_update", &forced());
+    assert!(ok && lines[1].starts_with("WARNING SVC1.SYNC#1 files vanished while they were sent to n2"), "{lines:?}");
+    assert!(bench.stamps("sync#1", "n2"));
+}
+
+#[test]
+fn a_stamp_of_a_time_to_come_is_none() {
+    let schedule = "sync_period = []\n";
+    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}{schedule}"), |w| Replay::default().always(&w.gate("n2"), 0, KNOWN));
+    stamp::write(&stamp::of_node(&bench.host.paths.var, "n2", "svc1", "sync#1"), FixedClock::at("2014-06-07 00:00:00").0).unwrap();
+    let (lines, _) = bench.run("sync_update", &Options { dry_run: true, ..Options::default() });
+    assert_eq!(lines[0], "WARNING SVC1.SYNC#1 the stamp of the last sync to n2 is of 2014-06-07 00:00:00, which is to come: the clock is wrong now or was then. taken as no stamp");
+    assert!(lines.last().unwrap().ends_with("to n2"), "it goes: {lines:?}");
+}
+
+#[test]
+fn a_selection_without_a_sync_is_an_error() {
+    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |_| Replay::default());
+    let log = Logger::service(bench.memory.clone(), bench.host.clock.clone(), "svc1");
+    let options = Options { rids: vec!["fs#1".into()], ..Options::default() };
+    let done = act(&bench.service, &bench.host, &log, action::find("sync_update").unwrap(), &options);
+    assert_eq!(done.unwrap_err().to_string(), "nothing to do: none of the selected resources of svc1 is a sync");
+}
+
+#[test]
+fn peers_are_told_of_the_end_in_the_words_that_are_logged() {
+    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}[sync#i0]\ndisable = true\n"), |w| {
+        let postsync = format!("{} n2 {} --waitlock 25 postsync", Words::ssh(), w.svcmgr());
+        Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 0, "").then(&w.stamps("n2", "sync#1"), 0, "").then(&postsync, 0, "")
+    });
+    let (lines, ok) = bench.run("sync_nodes", &forced());
+    assert!(ok && lines.last().unwrap().ends_with("/etc/svc1 --waitlock 25 postsync' on node n2"), "{lines:?}");
+    assert_eq!(bench.replay.faults(), Vec::<String>::new());
+}
+
+#[test]
 fn the_home_of_a_service_of_apps_alone_sends() {
     for default in ["autostart_node = n1\n", ""] {
         let bench = Bench::new("nodes = n1 n2\n", default, SYNC, |w| {

@@ -23,7 +23,7 @@ use crate::resource::Dropped;
 use crate::state::gate;
 use snap::Snapshot;
 use sources::{Guard, expand, python_list};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -68,7 +68,7 @@ struct Rsync {
     guard: Guard,
     label: OnceLock<String>,
     /// What `freeze` has made.
-    frozen: Mutex<Vec<Snapshot>>,
+    frozen: Mutex<Vec<Arc<Snapshot>>>,
 }
 
 fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {

@@ -12,6 +12,12 @@ use std::time::Duration;
 /// The options of 2014.
 const OPTIONS: [&str; 5] = ["-HpogDtrlvx", "--stats", "--delete", "--force", "--timeout=3600"];
 
+/// How long a few stamps may take.
+const PUSH: Duration = Duration::from_secs(20);
+
+/// rsync(1): some source files vanished before they could be transferred. So it is with a service at work.
+const VANISHED: i32 = 24;
+
 /// The words of one rsync to `peer`, up to the sources. The receiving end is svcmgr, which lets rsync in.
 fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<String>, String)> {
     let remote = cx.host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
@@ -44,7 +50,9 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     let cmd = Cmd::change(argv).env("RSYNC_PROTECT_ARGS", "0").env("RSYNC_OLD_ARGS", "0").unbounded().on_output(told);
     cx.log.log(if quiet { Level::Debug } else { Level::Info }, cmd.line());
     let out = cx.host.runner.run(&cmd);
-    if let Some(stage) = out.failure() {
+    if out.code() == Some(VANISHED) {
+        cx.log.warning(format!("files vanished while they were sent to {}: all others are there", job.peer));
+    } else if let Some(stage) = out.failure() {
         if !stage.stderr.trim().is_empty() {
             cx.log.error(format!("stderr:\n{}", stage.stderr));
         }
@@ -88,7 +96,7 @@ pub fn push(cx: &Cx, peer: &str, rid: &str, files: &[String]) -> Result<()> {
     let (mut argv, login) = words(cx, peer, rid, &options)?;
     argv.extend_from_slice(files);
     argv.push(format!("{login}:/"));
-    let cmd = Cmd::change(argv);
+    let cmd = Cmd::change(argv).timeout(PUSH);
     cx.log.debug(cmd.line());
     let out = cx.host.runner.run(&cmd);
     out.failure().map_or(Ok(()), |stage| Err(Error::text(stage.why())))

@@ -4,16 +4,28 @@ use super::{Rsync, sources};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Cx;
-use std::path::Path;
-use std::sync::PoisonError;
+use crate::host::lock::Lock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often the removal is tried: somebody (udev) may have the device open for a moment.
 const ATTEMPTS: u32 = 29;
 
+/// How long another sync may take to be done with a snapshot of the same volume.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The snapshots of this command: one of each volume, for all syncs that send from it.
+static TAKEN: Mutex<Vec<Weak<Snapshot>>> = Mutex::new(Vec::new());
+
 /// One snapshot, mounted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Snapshot {
+    /// Of this service: another's may have been made before its own began.
+    service: String,
+    /// Held as long as it is needed. One that nobody holds is a leftover.
+    _lock: Lock,
+    lock_file: PathBuf,
     /// Mount point of the filesystem it is a picture of.
     of: String,
     /// `/dev/VG/osvc_sync_LV`.
@@ -26,6 +38,16 @@ impl Snapshot {
     /// Where it is mounted.
     fn at(&self) -> String {
         format!("{}{}", self.root, self.of).trim_end_matches('/').to_owned()
+    }
+
+    /// LVM has it; `None` when LVM does not say.
+    fn exists(&self, cx: &Cx) -> Option<bool> {
+        let lvs = cx.probe(&Cmd::probe(["lvs", "--noheadings", "-o", "lv_name", self.dev.trim_start_matches("/dev/")]));
+        match lvs.code() {
+            Some(0) => Some(true),
+            Some(5) => Some(false), // lvm(8): no such volume
+            _ => None,
+        }
     }
 }
 
@@ -55,21 +77,37 @@ pub(super) fn freeze(sync: &Rsync, cx: &Cx) -> Result<()> {
     made
 }
 
-fn held(sync: &Rsync) -> std::sync::MutexGuard<'_, Vec<Snapshot>> {
+fn held(sync: &Rsync) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
     sync.frozen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn taken() -> MutexGuard<'static, Vec<Weak<Snapshot>>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> {
     let mount = cx.host.facts.mount_at(&cx.host.facts.real_path(mnt)).ok_or_else(|| Error::text(format!("can not snap {mnt}: not mounted")))?;
     let volume = volume(cx, &mount.source)?;
     let name = format!("osvc_sync_{}", volume.lv);
-    let snapshot = Snapshot {
+    let lock_file = cx.host.paths.var.join("lock").join(format!("snap.{}.{}", volume.vg, volume.lv));
+    let mut taken = taken();
+    taken.retain(|s| s.strong_count() > 0);
+    let same = |s: &Arc<Snapshot>| s.lock_file == lock_file && s.service == cx.service && s.of == mnt;
+    if let Some(shared) = taken.iter().filter_map(Weak::upgrade).find(same) {
+        held(sync).push(shared);
+        return Ok(());
+    }
+    let lock = Lock::try_for(&lock_file, PATIENCE)?
+        .map_err(|by| Error::text(format!("can not snap {mnt}: a snapshot of {}/{} is in use by {by}", volume.vg, volume.lv)))?;
+    let snapshot = Arc::new(Snapshot {
+        service: cx.service.to_owned(),
+        _lock: lock,
+        lock_file,
         of: mnt.to_owned(),
         dev: format!("/dev/{}/{name}", volume.vg),
         root: cx.host.paths.tmp.join(format!("osvc_sync_{}_{}", volume.vg, volume.lv)).display().to_string(),
-    };
-    if cx.probe(&Cmd::probe(["lvs", "--noheadings", "-o", "lv_name", &format!("{}/{name}", volume.vg)])).ok() {
-        // the service is locked, so its maker is dead
+    });
+    if snapshot.exists(cx) == Some(true) {
         cx.log.info(format!("snap of {} already exists: left by a sync that was killed", volume.lv));
         remove(cx, &snapshot)?;
     }
@@ -82,7 +120,9 @@ fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> 
     std::fs::create_dir_all(&at).map_err(Error::io("create", at.as_ref()))?;
     // xfs refuses a second filesystem with the same uuid
     let options = if mount.fstype == "xfs" { "ro,nouuid" } else { "ro" };
-    cx.must(&Cmd::change(["mount", "-t", &mount.fstype, "-o", options, &snapshot.dev, &at])).map(|_| ())
+    cx.must(&Cmd::change(["mount", "-t", &mount.fstype, "-o", options, &snapshot.dev, &at]))?;
+    taken.push(Arc::downgrade(&snapshot));
+    Ok(())
 }
 
 fn volume(cx: &Cx, dev: &str) -> Result<Volume> {
@@ -100,8 +140,11 @@ fn volume(cx: &Cx, dev: &str) -> Result<Volume> {
 
 /// Removes what `freeze` has made. What cannot be removed is said, with what to do.
 pub(super) fn release(sync: &Rsync, cx: &Cx) {
-    let snapshots = std::mem::take(&mut *held(sync));
-    for snapshot in snapshots {
+    let _taken = taken(); // nobody takes a share meanwhile
+    for snapshot in std::mem::take(&mut *held(sync)) {
+        if Arc::strong_count(&snapshot) > 1 {
+            continue; // another sync of this command sends from it
+        }
         if let Err(e) = remove(cx, &snapshot) {
             cx.log.error(e.to_string());
         }
@@ -111,9 +154,13 @@ pub(super) fn release(sync: &Rsync, cx: &Cx) {
 fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
     let (dev, at) = (&snapshot.dev, &snapshot.at());
     cx.host.facts.forget();
-    if cx.host.facts.mount_at(at).is_some() && !cx.run_quiet(&Cmd::change(["umount", at])).ok() {
-        cx.run_quiet(&Cmd::change(["fuser", "-kmv", at]));
-        cx.must(&Cmd::change(["umount", at]))?;
+    let mut attempts = 1..=ATTEMPTS;
+    // nothing but our rsync, which has ended, was there
+    while cx.host.facts.mount_at(at).is_some() && !cx.run_quiet(&Cmd::change(["umount", at])).ok() {
+        if attempts.next().is_none() {
+            return Err(Error::text(format!("failed to umount snapshot {dev} from {at} (attempts: {ATTEMPTS}). it fills up and slows the volume down: umount {at}; lvremove -f {dev}")));
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
     for folder in Path::new(at).ancestors().take_while(|f| f.starts_with(&snapshot.root)) {
         _ = std::fs::remove_dir(folder);
@@ -122,6 +169,9 @@ fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
         if cx.run_quiet(&Cmd::change(["lvremove", "-A", "n", "-f", dev])).ok() {
             cx.log.info(format!("successfully removed snapshot {dev} (attempts: {attempt})"));
             return Ok(());
+        }
+        if snapshot.exists(cx) == Some(false) {
+            return Ok(()); // somebody else was faster
         }
         // whatever holds it leaves no other sign of its leaving
         std::thread::sleep(Duration::from_millis(100));

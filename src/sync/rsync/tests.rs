@@ -167,6 +167,9 @@ fn status_rules() {
         ("n2", both, Status::StdbyUp, &[("n2", 1)], Status::Up, ""),
         ("n3", both, Status::Up, &[("n3", 1)], Status::Na, "service up on drp node, sync disabled"),
         ("n3", nodes, Status::Down, &[], Status::Na, "passive node not in sync destination nodes"),
+        ("n1", nodes, Status::Up, &[("n2", -4)], Status::Up, ""),
+        ("n1", nodes, Status::Up, &[("n2", -6)], Status::Down, "n2 need update its stamp is of a time to come: the clock is wrong now or was then"),
+        ("n2", nodes, Status::Down, &[("n2", -6)], Status::Warn, "passive node needs update its stamp is of a time to come: the clock is wrong now or was then"),
         ("n1", alone, Status::Up, &[], Status::Na, "no destination nodes"),
     ];
     for (node, section, state, stamps, status, message) in cases {
@@ -357,6 +360,7 @@ fn a_snapshot_is_made_mounted_sent_and_removed() {
             .then(&format!("{} {at}/./etc root@n2:/x", command(&bench, "").replace("  ", " ")), 0, "")
             .then(&format!("umount {at}"), 0, "")
             .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 5, "")
+            .then(test, 0, "")
             .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 0, ""),
     );
     let bench = bench.plays(&replay);
@@ -392,6 +396,38 @@ fn a_failed_snapshot_leaves_nothing() {
     );
     let bench = bench.plays(&replay);
     assert!(bench.sync().freeze(&bench.cx("sync#1")).is_err());
+    assert_eq!(replay.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn two_syncs_of_one_filesystem_share_its_snapshot() {
+    let (bench, _) = with_volume(Replay::default());
+    let at = bench.path("tmp/osvc_sync_vg1_root");
+    let (lvs, test) = (format!("{LVS} /dev/x"), "lvs --noheadings -o lv_name vg1/osvc_sync_root");
+    let replay = Arc::new(
+        Replay::default()
+            .always(&lvs, 0, "  vg1 root 1024.00\n")
+            .then(test, 5, "")
+            .then("lvcreate -A n -s -L64M -n osvc_sync_root vg1/root", 0, "")
+            .then(&format!("mount -t ext4 -o ro /dev/vg1/osvc_sync_root {at}"), 0, "")
+            // in use for a moment still; and then it is gone
+            .then(&format!("umount {at}"), 32, "")
+            .then(&format!("umount {at}"), 0, "")
+            .then("lvremove -A n -f /dev/vg1/osvc_sync_root", 5, "")
+            .then(test, 5, ""),
+    );
+    let bench = bench.plays(&replay);
+    let (one, two, cx) = (bench.sync(), bench.sync(), bench.cx("sync#1"));
+    one.freeze(&cx).unwrap();
+    two.freeze(&cx).unwrap();
+    mount(bench.dir.path(), &[("/", "ext4"), ("DIR/tmp/osvc_sync_vg1_root", "ext4")]);
+    // the sync of another service leaves it alone
+    let other = bench.sync();
+    let why = other.freeze(&Cx { service: "svc2", ..cx }).unwrap_err().to_string();
+    assert!(why.starts_with("can not snap /: a snapshot of vg1/root is in use by process "), "{why}");
+    one.release(&cx);
+    assert_eq!(replay.ran().iter().filter(|l| l.starts_with("umount")).count(), 0, "the other one sends from it");
+    two.release(&cx);
     assert_eq!(replay.faults(), Vec::<String>::new());
 }
 

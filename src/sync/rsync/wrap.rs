@@ -72,8 +72,8 @@ fn short<'a>(letters: &str, words: &mut impl Iterator<Item = &'a String>) -> Opt
 }
 
 /// Folders of the system that no content is mirrored into.
-const SYSTEM: [&str; 24] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys",
+const SYSTEM: [&str; 22] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys",
     "/usr", "/usr/local", "/var", "/var/lib", "/var/lib/opensvc", "/var/log", "/var/log/opensvc",
 ];
 
