@@ -264,8 +264,8 @@ mod tests {
         let go = dir.path().join("go");
         let body = format!(
             "while [ $# -gt 0 ]; do [ \"$1\" = -S ] && sock=$2; shift; done\n\
-             exec python3 -c 'import os,socket,sys,time\ns=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1])\n\
-             while not os.path.exists(sys.argv[2]): time.sleep(0.01)' $sock {}",
+             exec perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die;\n\
+             select undef, undef, undef, 0.01 until -e $ARGV[1]' $sock {}",
             go.display()
         );
         let peers = Peers::with(fake(dir.path(), &body), true);
@@ -284,7 +284,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // makes the socket that -S names, as a real master does, and stays
         let body = "while [ $# -gt 0 ]; do [ \"$1\" = -S ] && sock=$2; shift; done\n\
-                    exec python3 -c 'import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); time.sleep(60)' $sock";
+                    exec perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die; sleep 60' $sock";
         let peers = Peers::with(fake(dir.path(), body), true);
         let remote = peers.connect("deb2").unwrap();
         let socket = PathBuf::from(remote.ssh.last().unwrap());
