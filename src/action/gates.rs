@@ -53,7 +53,9 @@ pub fn allowed(service: &Service, host: &Host, log: &Logger, info: &Info, option
 
 /// The action lock of the service, if the action takes one. `Ok(None)`: a sync that runs already; not a failure.
 pub fn lock(name: &str, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<Option<Option<Lock>>> {
-    if !matches!(info.class, Class::Config | Class::Run | Class::Sync) || options.dry_run {
+    // presync and postsync have nothing to protect: a peer that waits for their end is not held up
+    let free = matches!(info.id, Id::PreSync | Id::PostSync);
+    if free || !matches!(info.class, Class::Config | Class::Run | Class::Sync) || options.dry_run {
         return Ok(Some(None));
     }
     let path = host.paths.var.join("lock").join(name);

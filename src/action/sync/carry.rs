@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 /// How long a trigger may take.
 const TRIGGER: Duration = Duration::from_secs(3600);
 
-/// How long a peer may take to hear that it is over, and seconds it may wait for a lock meanwhile. 2014 waited for
-/// an hour; nothing there needs it.
+/// How long a peer may take to hear that it is over. It waits for no lock there, whatever the words of 2014 say.
 const POSTSYNC: Duration = Duration::from_secs(30);
-const WAITLOCK: &str = "25";
+const WAITLOCK: &str = "3600";
 
 /// Sends every task; peers at the same time, each peer's tasks one after the other.
 pub(super) fn all(work: &Work, tasks: Vec<Task>) {

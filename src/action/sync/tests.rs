@@ -175,11 +175,11 @@ fn a_selection_without_a_sync_is_an_error() {
 #[test]
 fn peers_are_told_of_the_end_in_the_words_that_are_logged() {
     let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}[sync#i0]\ndisable = true\n"), |w| {
-        let postsync = format!("{} n2 {} --waitlock 25 postsync", Words::ssh(), w.svcmgr());
+        let postsync = format!("{} n2 {} --waitlock 3600 postsync", Words::ssh(), w.svcmgr());
         Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 0, "").then(&w.stamps("n2", "sync#1"), 0, "").then(&postsync, 0, "")
     });
     let (lines, ok) = bench.run("sync_nodes", &forced());
-    assert!(ok && lines.last().unwrap().ends_with("/etc/svc1 --waitlock 25 postsync' on node n2"), "{lines:?}");
+    assert!(ok && lines.last().unwrap().ends_with("/etc/svc1 --waitlock 3600 postsync' on node n2"), "{lines:?}");
     assert_eq!(bench.replay.faults(), Vec::<String>::new());
 }
 
