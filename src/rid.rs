@@ -1,9 +1,8 @@
 //! Resource ids and the section names that make a resource.
 
 /// Kinds of resource sections, in the order in which 2014 built them.
-pub const KINDS: [&str; 14] = [
-    "container", "hb", "stonith", "ip", "drbd", "loop", "vdisk", "vg", "vmdg", "pool", "fs", "share", "app", "sync",
-];
+pub const KINDS: [&str; 14] =
+    ["container", "hb", "stonith", "ip", "drbd", "loop", "vdisk", "vg", "vmdg", "pool", "fs", "share", "app", "sync"];
 
 /// The kind of resource a section named `section` is, if it is one: `K` alone or `K#` and a digit,
 /// any case, anchored at the start only (`[FS#1]`, `[fs#2a]`, `[fs]`; not `[fs#x]`). The bare name
@@ -35,10 +34,23 @@ mod tests {
     #[test]
     fn section_names_that_are_resources() {
         for (section, kind) in [
-            ("fs#1", Some("fs")), ("FS#1", Some("fs")), ("fs#2a", Some("fs")), ("fs", Some("fs")), ("fs#x", None),
-            ("fs #3", None), (" fs#4 ", None), ("container", None), ("container#0", Some("container")), ("sync", None),
-            ("sync#i0", Some("sync")), ("sync#1", Some("sync")), ("subset#fs:a", None), ("DEFAULT", None), ("vg#1", Some("vg")),
-            ("vgx#1", None), ("foo#1", None),
+            ("fs#1", Some("fs")),
+            ("FS#1", Some("fs")),
+            ("fs#2a", Some("fs")),
+            ("fs", Some("fs")),
+            ("fs#x", None),
+            ("fs #3", None),
+            (" fs#4 ", None),
+            ("container", None),
+            ("container#0", Some("container")),
+            ("sync", None),
+            ("sync#i0", Some("sync")),
+            ("sync#1", Some("sync")),
+            ("subset#fs:a", None),
+            ("DEFAULT", None),
+            ("vg#1", Some("vg")),
+            ("vgx#1", None),
+            ("foo#1", None),
         ] {
             assert_eq!(kind_of(section), kind, "{section}");
         }

@@ -84,7 +84,11 @@ fn wait(name: &str, log: &Logger, info: &Info, options: &Options, path: &Path) -
     match Lock::try_for(path, options.waitlock)? {
         Ok(lock) => Ok(Some(Some(lock))),
         Err(held) => {
-            log.error(format!("{} not done: service {name} is locked by {held}. waited {} s (--waitlock)", info.name.replace('_', " "), options.waitlock.as_secs()));
+            log.error(format!(
+                "{} not done: service {name} is locked by {held}. waited {} s (--waitlock)",
+                info.name.replace('_', " "),
+                options.waitlock.as_secs()
+            ));
             Err(Error::Reported)
         }
     }

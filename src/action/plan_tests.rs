@@ -103,8 +103,16 @@ fn groups_and_selections() {
 fn a_word_that_selects_nothing_is_an_error() {
     let host = Host::fake("n1", Path::new("/nowhere"));
     let service = build::build(&host, "x", Arc::new(EnvFile::parse(Path::new("x.env"), ENV).unwrap())).unwrap();
-    for (rids, tags, why) in [(vec!["nosuch#1"], vec![], "no resource nosuch#1"), (vec!["container"], vec![], "no resource container"), (vec![], vec!["zz"], "there are: front")] {
-        let options = Options { rids: rids.into_iter().map(str::to_owned).collect(), tags: tags.into_iter().map(str::to_owned).collect(), ..Options::default() };
+    for (rids, tags, why) in [
+        (vec!["nosuch#1"], vec![], "no resource nosuch#1"),
+        (vec!["container"], vec![], "no resource container"),
+        (vec![], vec!["zz"], "there are: front"),
+    ] {
+        let options = Options {
+            rids: rids.into_iter().map(str::to_owned).collect(),
+            tags: tags.into_iter().map(str::to_owned).collect(),
+            ..Options::default()
+        };
         let error = Selection::of(&service, &options).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }

@@ -157,7 +157,9 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
     }
     let scope = &run.service.config.scope;
     if scope.is_drp() {
-        return fail("switch moves a service inside its primary site, and this node is of the recovery site: its data would stay here".into());
+        return fail(
+            "switch moves a service inside its primary site, and this node is of the recovery site: its data would stay here".into(),
+        );
     }
     let Some(to) = to.filter(|n| nodes.contains(n)) else {
         let named = run.options.to.as_deref().unwrap_or("None");
@@ -195,7 +197,11 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
         }
         Some(stage) => {
             run.log.error(format!("start on {to} failed:\n{}", stage.stderr));
-            fail(format!("service {} is down here and not started on {to}: {}. start it here again, or there by hand", run.service.name, stage.why()))
+            fail(format!(
+                "service {} is down here and not started on {to}: {}. start it here again, or there by hand",
+                run.service.name,
+                stage.why()
+            ))
         }
     }
 }

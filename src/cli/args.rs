@@ -1,67 +1,13 @@
 //! The command line: options, and the words that name the action.
 
+pub use super::program::{Program, Which};
+
+use super::help::{HIDDEN_FLAGS, HIDDEN_VALUES, actions_help, other_help, usage_error};
 use crate::action::Options;
 use crate::error::Error;
 use crate::render::color::When;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::time::Duration;
-
-/// Under which name the program was called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Program {
-    /// `svcmgr`: has `-s`.
-    Svcmgr,
-    /// One of the `all*services`.
-    All(Which),
-    /// A service's own name; `NAME.cluster` implies `--cluster`.
-    Service(String),
-    /// `svcmon`.
-    Svcmon,
-    /// `nodemgr`.
-    Nodemgr,
-    /// `svcfreeze`, `svcthaw`, `svcfrozen`.
-    Freezer(&'static str),
-}
-
-/// What an `all*services` name selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Every service.
-    All,
-    /// Those that are up.
-    Up,
-    /// Those that are down.
-    Down,
-    /// Those this node starts at boot.
-    Primary,
-    /// The others.
-    Secondary,
-}
-
-impl Program {
-    /// From argv[0]. The second value: `--cluster` is implied.
-    pub fn of(argv0: &str) -> (Self, bool) {
-        let name = argv0.rsplit('/').next().unwrap_or(argv0);
-        let program = match name {
-            "svcmgr" => Self::Svcmgr,
-            "allservices" => Self::All(Which::All),
-            "allupservices" => Self::All(Which::Up),
-            "alldownservices" => Self::All(Which::Down),
-            "allprimaryservices" => Self::All(Which::Primary),
-            "allsecondaryservices" => Self::All(Which::Secondary),
-            "svcmon" => Self::Svcmon,
-            "nodemgr" => Self::Nodemgr,
-            "svcfreeze" => Self::Freezer("freeze"),
-            "svcthaw" => Self::Freezer("thaw"),
-            "svcfrozen" => Self::Freezer("frozen"),
-            other => match other.strip_suffix(".cluster") {
-                Some(service) => return (Self::Service(service.into()), true),
-                None => Self::Service(other.into()),
-            },
-        };
-        (program, false)
-    }
-}
 
 /// How views print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -211,61 +157,23 @@ fn options_of(program: &Program, name: &'static str) -> Command {
     command
 }
 
-/// The actions by what one wants; every one that is not for svcmgr itself is in one of these.
-const HELP: &[(&str, &[&str])] = &[
-    ("Look", &["print_status", "json_status", "status"]),
-    ("Run", &["start", "stop", "restart", "switch"]),
-    ("Copy to other nodes", &["sync_update", "sync_full", "sync_nodes", "sync_drp", "sync_all", "sync_verify", "sync_resync"]),
-    ("Service file", &[
-        "validate", "print_config", "edit_config", "get", "set", "unset", "enable", "disable", "create", "update", "delete", "install",
-        "json_env", "print_env_mtime",
-    ]),
-    ("Hold", &["freeze", "thaw", "frozen"]),
-    ("For init scripts and schedulers", &["boot", "shutdown", "startstandby", "resource_monitor"]),
-    ("Devices", &["print_devlist", "json_devlist", "print_disklist", "json_disklist"]),
-    ("Containers", &["docker"]),
-];
-
-/// The action list of the help.
-fn actions_help() -> String {
-    let mut out = String::new();
-    for (title, names) in HELP {
-        out.push_str(&format!("{title}:\n"));
-        for action in names.iter().filter_map(|n| crate::action::find(n)) {
-            out.push_str(&format!("  {:<16} {}\n", action.name.replace('_', " "), action.help));
-        }
-    }
-    out.push_str("Parts of a service:\n  start or stop, with: ip disk vg loop pool fs share container app (startip, stopfs…)\n");
-    out.push_str("svcmgr's own:\n  template         print a commented service file of a driver: svcmgr template sync.rsync\n");
-    out.push_str("  completion       print shell completion: svcmgr completion bash|zsh|fish\n");
-    out.push_str("  man              print the man page\n\n");
-    out.push_str("Other names: allservices, allupservices, alldownservices, allprimaryservices,\n");
-    out.push_str("allsecondaryservices ACTION; svcmon (a line a service); nodemgr; svcfreeze, svcthaw\n\n");
-    out.push_str("Exit status: 0 done, 1 failed or refused (stderr says why), 2 wrong command line;\n`status` exits with the state");
-    out
-}
-
-/// What a program of another name is for, and how it is called; its options that count.
-fn other_help(program: &Program, name: &str) -> Option<(String, &'static str, &'static [&'static str])> {
-    match program {
-        Program::Freezer("freeze") => Some((format!("{name} [SERVICE]"), "Forbids actions on a service on this node, or on all with no SERVICE", &[])),
-        Program::Freezer("thaw") => Some((format!("{name} [SERVICE]"), "Allows actions on a service again, or on all with no SERVICE", &[])),
-        Program::Freezer(_) => Some((format!("{name} [SERVICE]"), "Exit status 1 if the service, or the node, is frozen", &[])),
-        Program::Nodemgr => Some((
-            format!("{name} get|set --param SECTION.KEYWORD [--value VALUE]\n       {name} print schedule"),
-            "Settings of this node (etc/node.conf), and when its syncs run by themselves",
-            &["param", "value"],
-        )),
-        Program::Svcmon => {
-            Some((format!("{name} [-s NAME,…] [options]"), "A line for each service of this node", &["service", "status", "format", "color", "onlyprimary", "onlysecondary"]))
-        }
-        _ => None,
-    }
-}
-
 const VALUE_OPTIONS: [&str; 16] = [
-    "-s", "--service", "--rid", "--tags", "--to", "--waitlock", "--param", "--value", "--resource", "--impersonate", "--format", "--color",
-    "--status", "--envfile", "--slave", "--epoch",
+    "-s",
+    "--service",
+    "--rid",
+    "--tags",
+    "--to",
+    "--waitlock",
+    "--param",
+    "--value",
+    "--resource",
+    "--impersonate",
+    "--format",
+    "--color",
+    "--status",
+    "--envfile",
+    "--slave",
+    "--epoch",
 ];
 
 /// What follows the word `docker`, or the first `--`, belongs to another program and is not parsed.
@@ -291,19 +199,6 @@ pub fn parse(program: &Program, name: &str, implied_cluster: bool, argv: &[Strin
         _ => Err(Error::Usage(usage_error(&e.to_string()))),
     })?;
     Ok(args(&matches, rest, implied_cluster))
-}
-
-/// Options that are taken and not advertised.
-const HIDDEN_FLAGS: [&str; 9] = ["ask", "verbose", "updatedb", "interactive", "provision", "master", "slaves", "warn", "error"];
-const HIDDEN_VALUES: [&str; 3] = ["slave", "epoch", "maxdelaydb"];
-
-/// clap's words without its footer, and without advice about options that are not advertised.
-fn usage_error(text: &str) -> String {
-    let text = text.trim_start_matches("error: ");
-    let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
-    let hidden = |line: &str| HIDDEN_FLAGS.iter().chain(&HIDDEN_VALUES).any(|h| line.contains(&format!("'--{h}")));
-    let lines = text.get(..end).unwrap_or(text).lines().filter(|l| !(l.trim().is_empty() || l.contains("tip:") && hidden(l)));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn list(matches: &ArgMatches, name: &str) -> Vec<String> {
@@ -387,16 +282,6 @@ mod tests {
         assert_eq!((a.action.as_str(), a.options.force, a.rest.join(" ").as_str()), ("docker", false, "ps -a --force"));
         let a = parsed(&["-s", "x", "recv", "--rid", "sync#1", "--epoch", "4", "--", "rsync", "--server", "-x"]);
         assert_eq!((a.action.as_str(), a.epoch, a.rest.len()), ("recv", 4, 3));
-    }
-
-    #[test]
-    fn the_help_has_every_action() {
-        use crate::action::{ACTIONS, Class, Id};
-        for action in ACTIONS {
-            let part = matches!(action.id, Id::StartGroup(_) | Id::StopGroup(_) | Id::PreSync | Id::PostSync | Id::Gone);
-            let there = HELP.iter().any(|(_, names)| names.contains(&action.name));
-            assert_eq!(there, !part && action.class != Class::Peer, "{}", action.name);
-        }
     }
 
     #[test]

@@ -4,8 +4,10 @@ pub mod args;
 pub mod config;
 pub mod console;
 pub mod freezer;
+mod help;
 pub mod nodemgr;
 pub mod peer;
+pub mod program;
 pub mod service;
 pub mod svcmon;
 pub mod targets;
@@ -19,10 +21,10 @@ use crate::cmd::readonly::ReadOnly;
 use crate::cmd::system::SystemRunner;
 use crate::config::nodeconf::NodeConf;
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::host::paths::Paths;
 use crate::host::peers::Peers;
-use crate::host::Host;
 use crate::log::{Level, Logger, Sink};
 use crate::render::color::Palette;
 use args::{Args, Program};
@@ -121,15 +123,8 @@ fn session(args: Args, name: String) -> Result<Session> {
     // a view and a dry run cannot change the host, whatever a driver tries
     let looks = args.options.dry_run || action::find(&args.action).is_some_and(|a| a.class == Class::View);
     let runner: Arc<dyn Runner> = if looks { Arc::new(ReadOnly::new(Arc::new(SystemRunner))) } else { Arc::new(SystemRunner) };
-    let host = Host {
-        runner,
-        clock,
-        node: node.to_string_lossy().to_lowercase(),
-        peers: Peers::new(&conf),
-        facts: Facts::default(),
-        paths,
-        conf,
-    };
+    let host =
+        Host { runner, clock, node: node.to_string_lossy().to_lowercase(), peers: Peers::new(&conf), facts: Facts::default(), paths, conf };
     let palette = Palette::new(args.color, std::io::stdout().is_terminal(), no_color);
     let mut session = Session { host, console: Arc::new(Console { min, palette: stderr }), args, palette, name };
     session.args.options.live = std::io::stderr().is_terminal() && session.args.parallel.is_none();
@@ -149,7 +144,10 @@ impl Session {
 fn action_of(session: &Session) -> Result<&'static Info> {
     let typed = session.args.action.as_str();
     if typed.is_empty() {
-        return Err(Error::Usage(format!("Missing action: {} print status, start, stop, sync update…", session.args.spoken(&session.name))));
+        return Err(Error::Usage(format!(
+            "Missing action: {} print status, start, stop, sync update…",
+            session.args.spoken(&session.name)
+        )));
     }
     if let Some(info) = action::find(typed) {
         return Ok(info);

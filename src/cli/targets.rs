@@ -50,7 +50,12 @@ fn makes_service(info: &Info) -> bool {
 }
 
 fn unknown(name: &str, known: &[String], session: &Session) -> Error {
-    let near = known.iter().filter(|k| strsim::damerau_levenshtein(k, name) <= 1 + name.len() / 5 || k.starts_with(name)).take(8).cloned().collect::<Vec<_>>();
+    let near = known
+        .iter()
+        .filter(|k| strsim::damerau_levenshtein(k, name) <= 1 + name.len() / 5 || k.starts_with(name))
+        .take(8)
+        .cloned()
+        .collect::<Vec<_>>();
     let hint = if near.is_empty() { String::new() } else { format!(". did you mean {}?", near.join(", ")) };
     Error::text(format!("no service {name}: there is no {}{hint}", session.host.paths.env_file(name).display()))
 }

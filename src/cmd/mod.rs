@@ -1,9 +1,9 @@
 //! Commands as values: what is to be run, and what came of it. A [`Runner`] runs them.
 
+mod pump;
 pub mod quote;
 pub mod readonly;
 pub mod replay;
-mod pump;
 mod spawn;
 pub mod system;
 

@@ -72,7 +72,8 @@ fn only_the_end_of_stderr_is_kept() {
 fn the_limit_ends_the_whole_group() {
     let dir = tempfile::tempdir().unwrap();
     let child = dir.path().join("pid");
-    let script = format!("trap '' TERM; sh -c 'trap \"exit 0\" TERM; echo $$ > {}; while :; do sleep 0.05; done' & exec sleep 60", child.display());
+    let script =
+        format!("trap '' TERM; sh -c 'trap \"exit 0\" TERM; echo $$ > {}; while :; do sleep 0.05; done' & exec sleep 60", child.display());
     let begun = Instant::now();
     let out = run(&sh(&script).timeout(Duration::from_millis(500)));
     assert_eq!(ends(&out), [End::TimedOut(Duration::from_millis(500))]);

@@ -27,7 +27,9 @@ impl<'a> Instance<'a> {
         // nothing else tells whether the service runs here
         let ask = matches!(without_app, Status::Na | Status::StdbyUp);
         let apps = service.resources.iter().filter(|r| ask && !r.disable && r.run().is_some_and(Resource::only_when_up));
-        let apps = apps.filter_map(|res| Some((res.rid.as_str(), res.run()?.status(&service.cx(host, &log.child(&res.log_name()), res, false)).status)));
+        let apps = apps.filter_map(|res| {
+            Some((res.rid.as_str(), res.run()?.status(&service.cx(host, &log.child(&res.log_name()), res, false)).status))
+        });
         let apps = apps.collect();
         Self { host, service, report, apps }
     }
@@ -50,7 +52,11 @@ impl<'a> Instance<'a> {
         let up = self.up();
         let beside = self.service.is_flex() && sender.is_none_or(|s| self.same_site(s));
         let idle = |status: Status| matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef);
-        let busy: Vec<String> = self.telling().filter(|(_, s)| !idle(*s)).map(|(rid, s)| if s.is_up() { rid.to_owned() } else { format!("{rid} {}", s.name()) }).collect();
+        let busy: Vec<String> = self
+            .telling()
+            .filter(|(_, s)| !idle(*s))
+            .map(|(rid, s)| if s.is_up() { rid.to_owned() } else { format!("{rid} {}", s.name()) })
+            .collect();
         if busy.is_empty() || beside || is_internal(rid) {
             return None;
         }

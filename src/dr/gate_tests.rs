@@ -68,7 +68,8 @@ fn an_app_is_asked_where_nothing_else_tells() {
         std::fs::create_dir_all(&host.paths.etc).unwrap();
         std::fs::write(host.paths.env_file("svc1"), env("", &format!("{app}{more}"))).unwrap();
         let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
-        let question = Question { version: VERSION, node: "n1".into(), rids: [("sync#1".to_owned(), to("/x", None))].into(), ..Question::default() };
+        let question =
+            Question { version: VERSION, node: "n1".into(), rids: [("sync#1".to_owned(), to("/x", None))].into(), ..Question::default() };
         let answer = answer(&host, &log, "svc1", &question);
         (answer.running, answer.refusal("sync#1").map(|why| why.split(':').next().unwrap_or_default().to_owned()))
     };
@@ -106,7 +107,10 @@ fn who_cannot_tell_refuses() {
     assert!(answer.refusal("sync#1").unwrap().starts_with("svc1 cannot be read on n2: "));
     assert_eq!(ask(Some("rubbish\n"), "sync#i0", to("/", None)).refusal("sync#i0"), None, "a new file mends it");
     let dds = Detail { driver: "dds".into(), ..Detail::default() };
-    assert_eq!(ask(Some(&env("", DOWN)), "sync#1", dds).refusal("sync#1").as_deref(), Some("dds transfers are not supported by this version"));
+    assert_eq!(
+        ask(Some(&env("", DOWN)), "sync#1", dds).refusal("sync#1").as_deref(),
+        Some("dds transfers are not supported by this version")
+    );
 }
 
 #[test]

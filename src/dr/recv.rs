@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn silence_counts_when_both_are_silent_or_nothing_is_acknowledged() {
-        let line = |snd: u32, rcv: u32, ack: u32| format!("ESTAB 0 0 10.0.0.2:22 10.0.0.1:5\n\t cubic lastsnd:{snd} lastrcv:{rcv} lastack:{ack} pacing_rate 1Mbps\n");
+        let line = |snd: u32, rcv: u32, ack: u32| {
+            format!("ESTAB 0 0 10.0.0.2:22 10.0.0.1:5\n\t cubic lastsnd:{snd} lastrcv:{rcv} lastack:{ack} pacing_rate 1Mbps\n")
+        };
         assert!(!silent(&line(100, 100, 100)));
         assert!(!silent(&line(100, 50_000, 100)), "we speak and it listens");
         assert!(silent(&line(50_000, 50_000, 100)), "frozen: its kernel still acknowledges");

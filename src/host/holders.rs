@@ -1,8 +1,8 @@
 //! The processes that keep a mount point busy, and how they are asked to leave.
 
+use super::patience::within;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use super::patience::within;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -77,8 +77,7 @@ impl Lock {
 
     /// Waits for the lock, or an error naming who has it.
     pub fn wait(path: &Path, limit: Duration) -> Result<Self> {
-        Self::try_for(path, limit)?
-            .map_err(|held| Error::text(format!("timed out waiting for lock {}, held by {held}", path.display())))
+        Self::try_for(path, limit)?.map_err(|held| Error::text(format!("timed out waiting for lock {}, held by {held}", path.display())))
     }
 }
 

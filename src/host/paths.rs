@@ -33,7 +33,8 @@ impl Paths {
             return Self::classic(Path::new(root), program);
         }
         let bin = program.parent().filter(|b| b.ends_with("bin"));
-        let counts = |root: &Path| ![Path::new("/"), Path::new("/usr"), Path::new("/usr/local")].contains(&root) && root.join("etc").is_dir();
+        let counts =
+            |root: &Path| ![Path::new("/"), Path::new("/usr"), Path::new("/usr/local")].contains(&root) && root.join("etc").is_dir();
         if let Some(root) = bin.and_then(Path::parent).filter(|r| counts(r)).map(Path::to_path_buf) {
             return Self::classic(&root, program);
         }

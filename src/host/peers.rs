@@ -14,8 +14,20 @@ use std::time::{Duration, Instant};
 
 /// The ssh words when node.conf says nothing else. The keepalives end a connection whose other end is gone.
 pub const SSH: [&str; 14] = [
-    "/usr/bin/ssh", "-q", "-o", "StrictHostKeyChecking=accept-new", "-o", "ForwardX11=no", "-o", "BatchMode=yes", "-o",
-    "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3",
+    "/usr/bin/ssh",
+    "-q",
+    "-o",
+    "StrictHostKeyChecking=accept-new",
+    "-o",
+    "ForwardX11=no",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=10",
+    "-o",
+    "ServerAliveInterval=15",
+    "-o",
+    "ServerAliveCountMax=3",
 ];
 
 /// How long a peer may take to let us in.
@@ -153,7 +165,8 @@ impl Master {
         let path = socket.display().to_string();
         // -q hides why a peer cannot be reached
         let words = ssh.iter().filter(|w| *w != "-q").cloned();
-        let own = ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
+        let own =
+            ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
         let cmd = Cmd::probe(words.chain(own)).unbounded();
         let (control, outcome) = (Arc::new(Control::through_interrupts()), Arc::new(OnceLock::new()));
         let (held, told) = (control.clone(), outcome.clone());

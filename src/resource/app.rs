@@ -2,7 +2,10 @@
 
 use super::{Done, Driver, Dropped, Resource, Sequence};
 use crate::cmd::{Cmd, End, Sink};
-use crate::config::keyword::{Keyword, Type::{Int, Text}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Int, Text},
+};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::patience::within;
@@ -51,7 +54,9 @@ pub struct App {
 fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
     let script = p.text("script").ok_or_else(|| format!("'script' is not defined in config file section {}", p.section))?;
     let number = |key: &str| match p.text(key) {
-        Some(text) => text.trim().parse().map(Some).map_err(|_| format!("config file section {} param {key} must be an integer", p.section)),
+        Some(text) => {
+            text.trim().parse().map(Some).map_err(|_| format!("config file section {} param {key} must be an integer", p.section))
+        }
         None => Ok(None),
     };
     let timeout: Option<i64> = number("timeout")?;
@@ -143,12 +148,16 @@ impl App {
         let written = std::fs::metadata(&file).map_or(0, |m| m.len());
         cx.log.info(format!("spawn: {path} {verb}"));
         let began = Instant::now();
-        let mut cmd = Cmd::change([path, verb.to_owned()]).sink(Sink::File(file.clone())).user(self.run_as.clone()).env("OPENSVC_SVCNAME", cx.service);
+        let mut cmd = Cmd::change([path, verb.to_owned()])
+            .sink(Sink::File(file.clone()))
+            .user(self.run_as.clone())
+            .env("OPENSVC_SVCNAME", cx.service);
         cmd.timeout = self.timeout;
         let out = cx.host.runner.run(&cmd);
         cx.host.facts.forget(); // who knows what a launcher mounts
         let took = began.elapsed();
-        let clock = format!("{}:{:02}:{:02}.{:06}", took.as_secs() / 3600, took.as_secs() / 60 % 60, took.as_secs() % 60, took.subsec_micros());
+        let clock =
+            format!("{}:{:02}:{:02}.{:06}", took.as_secs() / 3600, took.as_secs() / 60 % 60, took.as_secs() % 60, took.subsec_micros());
         let end = out.stages.into_iter().next().map_or(End::Exited(0), |s| s.end);
         let done = |ret: String| format!("{verb} done in {clock} - ret {ret} - logs in {}", file.display());
         match end {
@@ -158,7 +167,9 @@ impl App {
             }
             End::Exited(code) => cx.log.error(done(code.to_string())),
             End::Signaled(signal) => cx.log.error(done(format!("signal {signal}"))),
-            End::TimedOut(after) => cx.log.error(format!("execution timeout ({} seconds): the launcher and its children were ended", after.as_secs())),
+            End::TimedOut(after) => {
+                cx.log.error(format!("execution timeout ({} seconds): the launcher and its children were ended", after.as_secs()));
+            }
             End::NotRun(why) => cx.log.error(why),
         }
         if let Some(said) = last_lines(&file, written) {
@@ -255,7 +266,8 @@ mod tests {
     #[test]
     fn links_to_one_file_are_one_launcher() {
         let dir = tempfile::tempdir().unwrap();
-        for (link, to) in [("S10web", "web"), ("K90web", "web"), ("C50web", "web"), ("S20db", "/opt/db"), ("Sx", "web"), ("S30app", "mine")] {
+        for (link, to) in [("S10web", "web"), ("K90web", "web"), ("C50web", "web"), ("S20db", "/opt/db"), ("Sx", "web"), ("S30app", "mine")]
+        {
             symlink(to, dir.path().join(link)).unwrap();
         }
         let apps = launchers(dir.path(), &["mine".into()]);

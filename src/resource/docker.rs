@@ -1,7 +1,10 @@
 //! container.docker: a container of the service's private docker daemon. Seen by this version; run by a later one.
 
 use super::{Done, Driver, Dropped, Resource, not_yet};
-use crate::config::keyword::{Keyword, Type::{Text, Words}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Text, Words},
+};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::{Cx, Host};

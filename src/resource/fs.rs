@@ -2,7 +2,10 @@
 
 use super::{Done, Driver, Dropped, Resource};
 use crate::cmd::Cmd;
-use crate::config::keyword::{Keyword, Type::{Int, Text}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Int, Text},
+};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::facts::{Mount, is_free_loop};
@@ -22,7 +25,9 @@ pub const DRIVER: Driver = Driver {
     about: "a filesystem on a mount point",
     keywords: &[
         Keyword::new("type", Text, "as for mount -t: ext4, xfs, btrfs, tmpfs, nfs, none (bind)…").example("ext4"),
-        Keyword::new("dev", Text, "device, LABEL=, UUID=, image file, folder (bind) or host:/path").required().example("/dev/mapper/vg1-data"),
+        Keyword::new("dev", Text, "device, LABEL=, UUID=, image file, folder (bind) or host:/path")
+            .required()
+            .example("/dev/mapper/vg1-data"),
         Keyword::new("mnt", Text, "mount point; made when missing").required().example("/srv/app1"),
         Keyword::new("mnt_opt", Text, "options, as for mount -o").example("rw,noatime"),
         Keyword::new("snap_size", Int, "MB, size of the LVM snapshot a sync with snap = true takes; default: a tenth of the volume"),
@@ -80,7 +85,9 @@ impl Fs {
 
     /// Nothing on this host to look for before the mount.
     fn has_device(&self) -> bool {
-        !self.is_network() && !matches!(self.fstype.as_str(), "zfs" | "tmpfs" | "advfs" | "proc" | "sysfs" | "overlay") && self.dev != "none"
+        !self.is_network()
+            && !matches!(self.fstype.as_str(), "zfs" | "tmpfs" | "advfs" | "proc" | "sysfs" | "overlay")
+            && self.dev != "none"
     }
 
     fn wants_ro(&self) -> bool {
@@ -278,7 +285,10 @@ impl Resource for Fs {
         cx.must(&Cmd::change(self.mount_argv(&dev)).timeout(MOUNT_TIMEOUT))?;
         if self.mounted(cx).is_none() {
             let there = self.there(cx).map_or_else(|| "nothing".into(), |m| m.source);
-            cx.log.error(format!("mount succeeded, yet {there} is on {}, not {}. svcmgr would not know it as mounted: umount it", self.mnt, self.dev));
+            cx.log.error(format!(
+                "mount succeeded, yet {there} is on {}, not {}. svcmgr would not know it as mounted: umount it",
+                self.mnt, self.dev
+            ));
             return Err(Error::Reported);
         }
         Ok(Done::Changed)

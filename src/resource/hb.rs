@@ -9,11 +9,18 @@ use crate::report::Probe;
 use crate::status::Status;
 use std::path::Path;
 
-const KEYWORDS: &[Keyword] = &[Keyword::new("name", Text, "name of the service in the cluster manager; default: the service's own").unscoped()];
+const KEYWORDS: &[Keyword] =
+    &[Keyword::new("name", Text, "name of the service in the cluster manager; default: the service's own").unscoped()];
 
 /// OpenHA.
-pub const OPENHA: Driver =
-    Driver { kind: "hb", types: &["openha"], rtype: "hb.openha", about: "OpenHA drives the service", keywords: KEYWORDS, build: |p| build(p, false) };
+pub const OPENHA: Driver = Driver {
+    kind: "hb",
+    types: &["openha"],
+    rtype: "hb.openha",
+    about: "OpenHA drives the service",
+    keywords: KEYWORDS,
+    build: |p| build(p, false),
+};
 
 /// Linux-HA heartbeat.
 pub const LINUXHA: Driver = Driver {

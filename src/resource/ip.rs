@@ -74,7 +74,8 @@ impl Ip {
 
     fn prefix(&self, cx: &Cx, addr: IpAddr) -> Result<u8> {
         if let Some(mask) = &self.netmask {
-            return parse_mask(mask, addr).ok_or_else(|| Error::text(format!("netmask {mask} is neither a prefix length nor a dotted quad")));
+            return parse_mask(mask, addr)
+                .ok_or_else(|| Error::text(format!("netmask {mask} is neither a prefix length nor a dotted quad")));
         }
         let addresses = cx.host.facts.addresses();
         let like = |a: &&Address| a.device() == self.dev && a.addr.is_some_and(|x| x.is_ipv4() == addr.is_ipv4()) && a.prefix > 0;
@@ -97,7 +98,8 @@ impl Ip {
     fn taken(&self, cx: &Cx, addr: IpAddr) -> bool {
         let ip = addr.to_string();
         if addr.is_ipv4() {
-            let out = cx.probe(&Cmd::probe(["arping", "-D", "-q", "-c", "1", "-w", "1", "-I", &self.dev, &ip]).timeout(Duration::from_secs(5)));
+            let out =
+                cx.probe(&Cmd::probe(["arping", "-D", "-q", "-c", "1", "-w", "1", "-I", &self.dev, &ip]).timeout(Duration::from_secs(5)));
             match out.stages.first().map(|s| &s.end) {
                 Some(End::Exited(0)) => return false,
                 Some(End::Exited(1)) => return true,
@@ -262,8 +264,14 @@ mod tests {
         let v4 = "10.0.0.1".parse().unwrap();
         let v6 = "fd99::1".parse().unwrap();
         for (mask, addr, want) in [
-            ("255.255.255.224", v4, Some(27)), ("24", v4, Some(24)), ("0.0.0.0", v4, Some(0)), ("255.0.255.0", v4, None),
-            ("33", v4, None), ("64", v6, Some(64)), ("255.255.255.0", v6, None), ("x", v4, None),
+            ("255.255.255.224", v4, Some(27)),
+            ("24", v4, Some(24)),
+            ("0.0.0.0", v4, Some(0)),
+            ("255.0.255.0", v4, None),
+            ("33", v4, None),
+            ("64", v6, Some(64)),
+            ("255.255.255.0", v6, None),
+            ("x", v4, None),
         ] {
             assert_eq!(parse_mask(mask, addr), want, "{mask}");
         }

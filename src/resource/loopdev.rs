@@ -2,7 +2,10 @@
 
 use super::{Done, Driver, Dropped, Resource};
 use crate::cmd::Cmd;
-use crate::config::keyword::{Keyword, Type::{Int, Text}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Int, Text},
+};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::facts::is_free_loop;

@@ -21,7 +21,13 @@ pub struct Known {
     pub label: &'static str,
 }
 
-const fn known(kind: &'static str, name: &'static str, rtype: &'static str, mandatory: &'static [&'static str], label: &'static str) -> Known {
+const fn known(
+    kind: &'static str,
+    name: &'static str,
+    rtype: &'static str,
+    mandatory: &'static [&'static str],
+    label: &'static str,
+) -> Known {
     Known { kind, name, rtype, mandatory, label }
 }
 

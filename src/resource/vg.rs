@@ -2,7 +2,10 @@
 
 use super::{Done, Driver, Dropped, Resource, not_yet};
 use crate::cmd::Cmd;
-use crate::config::keyword::{Keyword, Type::{Bool, Text, Words}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Bool, Text, Words},
+};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::{Cx, Host};
@@ -87,7 +90,9 @@ mod tests {
     #[test]
     fn up_when_a_volume_is_active_or_there_is_none() {
         let vgs = r#"{"report":[{"vg":[{"vg_name":"vg1"}]}]}"#;
-        let lvs = |attr: &str| format!(r#"{{"report":[{{"lv":[{{"vg_name":"vg1","lv_attr":"-wi-------"}},{{"vg_name":"vg1","lv_attr":"{attr}"}}]}}]}}"#);
+        let lvs = |attr: &str| {
+            format!(r#"{{"report":[{{"lv":[{{"vg_name":"vg1","lv_attr":"-wi-------"}},{{"vg_name":"vg1","lv_attr":"{attr}"}}]}}]}}"#)
+        };
         assert_eq!(status(vgs, &lvs("-wi-a-----")), Status::Up);
         assert_eq!(status(vgs, &lvs("-wi-------")), Status::Down);
         assert_eq!(status(vgs, r#"{"report":[{"lv":[]}]}"#), Status::Up);

@@ -115,7 +115,9 @@ fn check_service(host: &Host, service: &mut Service) -> Result<(), Refusal> {
 fn check_flex(config: &ServiceConfig, autostart: usize) -> Result<(), Refusal> {
     let number = |key: &str, default: i64| match config.text("DEFAULT", key) {
         None | Some("") => Ok(default),
-        Some(text) => value::integer(text).map_err(|why| Refusal::of(format!("{}: DEFAULT.{key}: {why}", config.env.place("DEFAULT", key)))),
+        Some(text) => {
+            value::integer(text).map_err(|why| Refusal::of(format!("{}: DEFAULT.{key}: {why}", config.env.place("DEFAULT", key))))
+        }
     };
     let most = i64::try_from(autostart.max(1)).unwrap_or(i64::MAX);
     let min = number("flex_min_nodes", 1)?;
@@ -193,7 +195,9 @@ fn section_driver(kind: &str, params: &Params) -> (&'static str, Result<Body, Dr
     if kind == "sync" {
         return match drivers::sync(ty) {
             Some(driver) => (driver.rtype, (driver.build)(params).map(Body::Sync)),
-            None if drivers::ARRAY_SYNCS.contains(&ty) => unknown(format!("sync type {ty} in section {} is not supported by this version", params.section)),
+            None if drivers::ARRAY_SYNCS.contains(&ty) => {
+                unknown(format!("sync type {ty} in section {} is not supported by this version", params.section))
+            }
             None => unknown(format!("unknown sync type {ty} in section {}", params.section)),
         };
     }
@@ -286,10 +290,18 @@ fn add_launchers(host: &Host, service: &mut Service) {
     let p = service.config.section("app");
     let folder = p.text("dir").map_or_else(|| host.paths.etc.join(format!("{}.d", service.name)), Into::into);
     let config = service.config.clone();
-    let declared: Vec<String> =
-        config.env.sections().filter(|s| kind_of(&s.name) == Some("app")).filter_map(|s| config.text(&s.name, "script")).map(str::to_owned).collect();
+    let declared: Vec<String> = config
+        .env
+        .sections()
+        .filter(|s| kind_of(&s.name) == Some("app"))
+        .filter_map(|s| config.text(&s.name, "script"))
+        .map(str::to_owned)
+        .collect();
     for app in resource::app::launchers(&folder, &declared) {
-        let rid = (0..).map(|n| format!("app#{n}")).find(|rid| service.find(rid).is_none() && config.env.section(rid).is_none()).unwrap_or_default();
+        let rid = (0..)
+            .map(|n| format!("app#{n}"))
+            .find(|rid| service.find(rid).is_none() && config.env.section(rid).is_none())
+            .unwrap_or_default();
         match common(service, &rid, "app", Body::Run(Box::new(app))) {
             Ok(res) => service.resources.push(Res { optional: true, ..res }),
             Err(line) => service.faults.push(line),

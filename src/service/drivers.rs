@@ -1,6 +1,9 @@
 //! The driver tables: one row a driver. Adding a driver is a row here and a file in `resource` or `sync`.
 
-use crate::config::keyword::{Keyword, Type::{Bool, Choice, Command, Int, Json, Text, Words}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Bool, Choice, Command, Int, Json, Text, Words},
+};
 use crate::resource::{self, Driver};
 use crate::sync;
 
@@ -17,13 +20,11 @@ pub const RESOURCES: &[Driver] = &[
 ];
 
 /// What copies.
-pub const SYNCS: &[sync::Driver] =
-    &[sync::rsync::DRIVER, sync::dds::DRIVER, sync::zfs::DRIVER, sync::btrfs::DRIVER, sync::docker::DRIVER];
+pub const SYNCS: &[sync::Driver] = &[sync::rsync::DRIVER, sync::dds::DRIVER, sync::zfs::DRIVER, sync::btrfs::DRIVER, sync::docker::DRIVER];
 
 /// Sync types of 2014 for storage arrays: not carried over.
-pub const ARRAY_SYNCS: [&str; 11] = [
-    "netapp", "nexenta", "symclone", "symsrdfs", "hp3par", "ibmdssnap", "evasnap", "necismsnap", "dcssnap", "dcsckpt", "zfssnap",
-];
+pub const ARRAY_SYNCS: [&str; 11] =
+    ["netapp", "nexenta", "symclone", "symsrdfs", "hp3par", "ibmdssnap", "evasnap", "necismsnap", "dcssnap", "dcsckpt", "zfssnap"];
 
 /// The driver of a resource section: by kind and `type` (matched in lower case; container types as written).
 pub fn resource(kind: &str, ty: &str) -> Option<&'static Driver> {

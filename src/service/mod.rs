@@ -134,8 +134,7 @@ impl Res {
 
     /// The group it counts in: `disk` for `disk.vg`; `None` for types that are never counted.
     pub fn group(&self) -> Option<&'static str> {
-        const COUNTED_DISKS: [&str; 7] =
-            ["disk.drbd", "disk.loop", "disk.gandi", "disk.scsireserv", "disk.vg", "disk.lv", "disk.zpool"];
+        const COUNTED_DISKS: [&str; 7] = ["disk.drbd", "disk.loop", "disk.gandi", "disk.scsireserv", "disk.vg", "disk.lv", "disk.zpool"];
         match self.rtype.split('.').next().unwrap_or("") {
             "disk" => COUNTED_DISKS.contains(&self.rtype.as_str()).then_some("disk"),
             first => crate::report::GROUPS.into_iter().find(|g| *g == first),

@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn asks_and_answers_on_a_line() {
         let detail = Detail { driver: "rsync".into(), dst: Some("/d".into()), dstfs: Some("/d".into()), ..Detail::default() };
-        let question = Question { version: VERSION, node: "deb1".into(), rids: [("sync#1".to_owned(), detail)].into(), ..Question::default() };
+        let question =
+            Question { version: VERSION, node: "deb1".into(), rids: [("sync#1".to_owned(), detail)].into(), ..Question::default() };
         let line = to_line(&question);
         assert_eq!(line, r#"{"version":1,"node":"deb1","epoch":0,"rids":{"sync#1":{"driver":"rsync","dst":"/d","dstfs":"/d"}}}"#);
         assert_eq!(Question::parse(line.as_bytes()), Ok(question));

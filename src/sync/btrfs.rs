@@ -2,7 +2,10 @@
 
 use super::schedule::Schedule;
 use super::{Class, Driver, Job, Sent, SyncDriver, View, common};
-use crate::config::keyword::{Keyword, Type::{Bool, Text, Words}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Bool, Text, Words},
+};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::Cx;

@@ -2,7 +2,7 @@
 
 use super::schedule::Schedule;
 use super::{Class, Driver, Job, Sent, SyncDriver, View, common};
-use crate::config::keyword::{Keyword, Type::{Words}};
+use crate::config::keyword::{Keyword, Type::Words};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::Cx;
@@ -16,9 +16,7 @@ pub const DRIVER: Driver = Driver {
     types: &["docker"],
     rtype: "sync.docker",
     about: "images of the service's docker containers",
-    keywords: &[
-        Keyword::new("target", Words, "nodes, drpnodes").required().example("nodes drpnodes"),
-    ],
+    keywords: &[Keyword::new("target", Words, "nodes, drpnodes").required().example("nodes drpnodes")],
     build,
 };
 

@@ -1,6 +1,9 @@
 //! When a sync may run by itself: interval, days and period. A pure function of the time and the last stamp.
 
-use crate::config::keyword::{Keyword, Type::{Int, Json}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Int, Json},
+};
 use crate::config::scope::ServiceConfig;
 use crate::config::value;
 use chrono::{DateTime, Datelike, Local, NaiveTime, Timelike};
@@ -9,9 +12,13 @@ use serde_json::Value;
 /// The keywords: of each sync section, of `[sync]` for the internal ones, or inherited from DEFAULT.
 pub const KEYWORDS: &[Keyword] = &[
     Keyword::new("sync_max_delay", Int, "minutes after which the copy is late").default("1500").unscoped(),
-    Keyword::new("sync_interval", Int, "minutes between two runs by schedule; 0: never. default: sync_max_delay if set").default("121").unscoped(),
+    Keyword::new("sync_interval", Int, "minutes between two runs by schedule; 0: never. default: sync_max_delay if set")
+        .default("121")
+        .unscoped(),
     Keyword::new("sync_min_delay", Int, "minutes").deprecated("sync_interval").unscoped(),
-    Keyword::new("sync_period", Json, "window: [\"HH:MM\",\"HH:MM\"] or a list of them; []: any time").default("[\"03:59\",\"05:59\"]").unscoped(),
+    Keyword::new("sync_period", Json, "window: [\"HH:MM\",\"HH:MM\"] or a list of them; []: any time")
+        .default("[\"03:59\",\"05:59\"]")
+        .unscoped(),
     Keyword::new("sync_days", Json, "days: [\"monday\",…]; []: never. default: all").unscoped(),
 ];
 
@@ -71,9 +78,7 @@ impl Schedule {
     pub fn of(config: &ServiceConfig, section: &str) -> Self {
         let mut this = Self::default();
         let text = |key: &str| config.plain(section, key).filter(|v| !v.is_empty());
-        let mut number = |key: &str| {
-            text(key).and_then(|v| value::integer(v).map_err(|_| this.faults.push(malformed(section, key))).ok())
-        };
+        let mut number = |key: &str| text(key).and_then(|v| value::integer(v).map_err(|_| this.faults.push(malformed(section, key))).ok());
         let (max_delay, interval, min_delay) = (number("sync_max_delay"), number("sync_interval"), number("sync_min_delay"));
         if text("sync_min_delay").is_some() {
             this.warnings.push("sync_min_delay is deprecated. replace with sync_interval.".into());
@@ -240,7 +245,9 @@ mod tests {
 
     #[test]
     fn values_of_the_section_and_of_default() {
-        let s = schedule("sync_interval = 5\nsync_period = [[\"10:00\", \"11:00\"], [\"23:00\", \"01:00\"]]\n[sync#1]\nsync_days = [\"Friday\"]\n");
+        let s = schedule(
+            "sync_interval = 5\nsync_period = [[\"10:00\", \"11:00\"], [\"23:00\", \"01:00\"]]\n[sync#1]\nsync_days = [\"Friday\"]\n",
+        );
         for (now, want) in [
             ("2014-06-06 10:30:00", "don't skip sync: no timestamp"),
             ("2014-06-06 23:30:00", "don't skip sync: no timestamp"),
@@ -255,7 +262,10 @@ mod tests {
 
     #[test]
     fn never_and_always() {
-        assert_eq!(skip(&schedule("[sync#1]\nsync_interval = 0\nsync_days = []\n"), "2014-06-06 04:00:00", None), "skip sync: disabled by sync_interval = 0");
+        assert_eq!(
+            skip(&schedule("[sync#1]\nsync_interval = 0\nsync_days = []\n"), "2014-06-06 04:00:00", None),
+            "skip sync: disabled by sync_interval = 0"
+        );
         assert_eq!(skip(&schedule("[sync#1]\nsync_days = []\n"), "2014-06-06 04:00:00", None), "skip sync: not in allowed days ([])");
         assert_eq!(skip(&schedule("[sync#1]\nsync_period = []\n"), "2014-06-06 12:00:00", None), "don't skip sync: no timestamp");
     }
@@ -278,7 +288,10 @@ mod tests {
             assert!(s.faults[0].starts_with("malformed period: ["), "{:?}", s.faults);
             assert!(skip(&s, "2014-06-06 04:00:00", None).starts_with("skip sync: not in allowed period ("), "{bad}");
         }
-        assert_eq!(schedule("[sync#1]\nsync_period = [[\"03:59\", \"04:00\"], null]\n").faults, ["malformed period: [[u'03:59', u'04:00'], None]"]);
+        assert_eq!(
+            schedule("[sync#1]\nsync_period = [[\"03:59\", \"04:00\"], null]\n").faults,
+            ["malformed period: [[u'03:59', u'04:00'], None]"]
+        );
     }
 
     #[test]

@@ -83,7 +83,9 @@ impl Words {
     fn rsync(&self, rid: &str, options: &str, what: &str) -> String {
         let (ssh, svcmgr) = (Self::ssh(), self.svcmgr());
         let options = if options.is_empty() { String::new() } else { format!("{options} ") };
-        format!("rsync -HpogDtrlvx --stats --delete --force --timeout=3600 {options}-e {ssh} --rsync-path={svcmgr} recv --rid '{rid}' --epoch 0 -- rsync {what}")
+        format!(
+            "rsync -HpogDtrlvx --stats --delete --force --timeout=3600 {options}-e {ssh} --rsync-path={svcmgr} recv --rid '{rid}' --epoch 0 -- rsync {what}"
+        )
     }
 
     fn data(&self, peer: &str) -> String {
@@ -103,7 +105,11 @@ impl Words {
 #[test]
 fn update_asks_sends_and_remembers() {
     let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| {
-        Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 0, "Number of regular files transferred: 2\n").then(&w.stamps("n2", "sync#1"), 0, "")
+        Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 0, "Number of regular files transferred: 2\n").then(
+            &w.stamps("n2", "sync#1"),
+            0,
+            "",
+        )
     });
     let (lines, ok) = bench.run("sync_update", &forced());
     assert!(ok, "{lines:?}");
@@ -132,7 +138,13 @@ fn not_my_turn_is_said_and_no_failure() {
         ("nodes = n1\n", "", UP, true, None),
         (site, "autostart_node = N2\n", "", true, Some(home)),
         ("nodes = n2 n1\n", "", "", true, Some(home)),
-        (site, "", "[fs#1]\ntype = proc\ndev = proc\nmnt = /proc\n[fs#2]\ntype = tmpfs\ndev = none\nmnt = /no/such/mount\n", true, Some("INFO SVC1.SYNC#1 won't sync this resource service in warn status")),
+        (
+            site,
+            "",
+            "[fs#1]\ntype = proc\ndev = proc\nmnt = /proc\n[fs#2]\ntype = tmpfs\ndev = none\nmnt = /no/such/mount\n",
+            true,
+            Some("INFO SVC1.SYNC#1 won't sync this resource service in warn status"),
+        ),
     ];
     for (nodes, default, fs, force, line) in cases {
         let bench = Bench::new(nodes, default, &format!("{fs}{SYNC}"), |_| Replay::default());
@@ -159,7 +171,10 @@ fn a_stamp_of_a_time_to_come_is_none() {
     let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}{schedule}"), |w| Replay::default().always(&w.gate("n2"), 0, KNOWN));
     stamp::write(&stamp::of_node(&bench.host.paths.var, "n2", "svc1", "sync#1"), FixedClock::at("2014-06-07 00:00:00").0).unwrap();
     let (lines, _) = bench.run("sync_update", &Options { dry_run: true, ..Options::default() });
-    assert_eq!(lines[0], "WARNING SVC1.SYNC#1 the stamp of the last sync to n2 is of 2014-06-07 00:00:00, which is to come: the clock is wrong now or was then. taken as no stamp");
+    assert_eq!(
+        lines[0],
+        "WARNING SVC1.SYNC#1 the stamp of the last sync to n2 is of 2014-06-07 00:00:00, which is to come: the clock is wrong now or was then. taken as no stamp"
+    );
     assert!(lines.last().unwrap().ends_with("to n2"), "it goes: {lines:?}");
 }
 
@@ -176,7 +191,11 @@ fn a_selection_without_a_sync_is_an_error() {
 fn peers_are_told_of_the_end_in_the_words_that_are_logged() {
     let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}[sync#i0]\ndisable = true\n"), |w| {
         let postsync = format!("{} n2 {} --waitlock 3600 postsync", Words::ssh(), w.svcmgr());
-        Replay::default().then(&w.gate("n2"), 0, KNOWN).then(&w.data("n2"), 0, "").then(&w.stamps("n2", "sync#1"), 0, "").then(&postsync, 0, "")
+        Replay::default()
+            .then(&w.gate("n2"), 0, KNOWN)
+            .then(&w.data("n2"), 0, "")
+            .then(&w.stamps("n2", "sync#1"), 0, "")
+            .then(&postsync, 0, "")
     });
     let (lines, ok) = bench.run("sync_nodes", &forced());
     assert!(ok && lines.last().unwrap().ends_with("/etc/svc1 --waitlock 3600 postsync' on node n2"), "{lines:?}");
@@ -215,7 +234,8 @@ fn a_refusal_is_printed_once_and_fails() {
     assert!(!bench.stamps("sync#1", "n2"));
     assert_eq!(bench.history(), ["syncupdate sync#1 n2 refused"]);
     // an optional one is forgiven
-    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}optional = true\n"), |w| Replay::default().then(&w.gate("n2"), 0, &answer));
+    let bench =
+        Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}optional = true\n"), |w| Replay::default().then(&w.gate("n2"), 0, &answer));
     assert!(bench.run("sync_update", &forced()).1);
 }
 
@@ -225,7 +245,8 @@ fn nodes_for_something_else_get_nothing() {
     let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then(&w.gate("n2"), 0, &mode("DEV")));
     let line = "ERROR SVC1.SYNC#1 incompatible remote node 'n2' host mode: 'DEV' (expected in ['TST'])";
     assert_eq!(bench.run("sync_update", &forced()), (vec![line.to_owned()], false));
-    let bench = Bench::new("nodes = n1\ndrpnodes = n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then(&w.gate("n2"), 0, &mode("PRD")));
+    let bench =
+        Bench::new("nodes = n1\ndrpnodes = n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then(&w.gate("n2"), 0, &mode("PRD")));
     let line = "ERROR SVC1.SYNC#1 incompatible remote node 'n2' host mode: 'PRD' (expected in ['TMP', 'PRA', 'FOR', 'INT', 'DRP', 'DEV', 'PPRD', 'REC', 'TST'])";
     assert_eq!(bench.run("sync_update", &forced()), (vec![line.to_owned()], false));
 }
@@ -238,7 +259,8 @@ fn whoever_does_not_answer_is_refused() {
         (0, "{\"version\":2}\n", "", "speaks version 2 of the gate, this is version 1"),
         (0, "hello\n", "", "not a gate message: expected value"),
     ] {
-        let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then_with(&w.gate("n2"), code, stdout, stderr));
+        let bench =
+            Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then_with(&w.gate("n2"), code, stdout, stderr));
         let (lines, ok) = bench.run("sync_update", &forced());
         assert!(!ok && lines.len() == 1, "{lines:?}");
         assert!(lines[0].starts_with("ERROR SVC1 svcmgr does not answer on n2: ") && lines[0].contains(why), "{lines:?}");
@@ -263,22 +285,26 @@ fn a_peer_that_does_not_know_the_service_gets_its_files_first() {
     assert!(ok && lines[0] == "INFO SVC1 n2 has no service svc1 yet: sending its files", "{lines:?}");
     assert_eq!(bench.history(), ["syncfull sync#i0 n2 ok", "syncfull sync#1 n2 ok"]);
     // unless that is forbidden
-    let bench = Bench::new("nodes = n1\ndrpnodes = n2\n", "", &format!("{UP}{SYNC}[sync#i0]\ndisable = true\n"), |w| Replay::default().then(&w.gate("n2"), 0, &unknown));
+    let bench = Bench::new("nodes = n1\ndrpnodes = n2\n", "", &format!("{UP}{SYNC}[sync#i0]\ndisable = true\n"), |w| {
+        Replay::default().then(&w.gate("n2"), 0, &unknown)
+    });
     let (lines, ok) = bench.run("sync_full", &Options::default());
     assert!(!ok && lines[0].contains("sync#i0, which would send it there, is disabled"), "{lines:?}");
     // a node for production does not get a test service
-    let bench = Bench::new("nodes = n1\ndrpnodes = n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then(&w.gate("n2"), 0, &unknown.replace("TST", "PRD")));
+    let bench = Bench::new("nodes = n1\ndrpnodes = n2\n", "", &format!("{UP}{SYNC}"), |w| {
+        Replay::default().then(&w.gate("n2"), 0, &unknown.replace("TST", "PRD"))
+    });
     assert!(!bench.run("sync_full", &Options::default()).1);
 }
 
 #[test]
 fn one_peer_that_fails_does_not_take_the_other_along() {
     let bench = Bench::new("nodes = n1 n2 n3\n", "", &format!("{UP}{SYNC}"), |w| {
-        Replay::default()
-            .always(&w.gate("n2"), 255, "")
-            .always(&w.gate("n3"), 0, KNOWN)
-            .always(&w.data("n3"), 0, "")
-            .always(&w.stamps("n3", "sync#1"), 0, "")
+        Replay::default().always(&w.gate("n2"), 255, "").always(&w.gate("n3"), 0, KNOWN).always(&w.data("n3"), 0, "").always(
+            &w.stamps("n3", "sync#1"),
+            0,
+            "",
+        )
     });
     assert!(!bench.run("sync_update", &forced()).1);
     assert!(bench.stamps("sync#1", "n3") && !bench.stamps("sync#1", "n2"));
@@ -291,10 +317,13 @@ fn a_failed_transfer_is_not_stamped() {
     });
     let (lines, ok) = bench.run("sync_update", &forced());
     assert!(!ok);
-    assert_eq!(lines[1..], [
-        "ERROR SVC1.SYNC#1 stderr:\nrsync: full\n".to_owned(),
-        "ERROR SVC1.SYNC#1 node n2 synchronization failed (['/etc/passwd'] => root@n2:/x/)\nrsync: full".to_owned()
-    ]);
+    assert_eq!(
+        lines[1..],
+        [
+            "ERROR SVC1.SYNC#1 stderr:\nrsync: full\n".to_owned(),
+            "ERROR SVC1.SYNC#1 node n2 synchronization failed (['/etc/passwd'] => root@n2:/x/)\nrsync: full".to_owned()
+        ]
+    );
     assert!(!bench.stamps("sync#1", "n2") && !bench.stamps("sync#1", "n1"));
     assert_eq!(bench.replay.faults(), Vec::<String>::new(), "and nothing is pushed");
 }

@@ -12,13 +12,52 @@ use std::sync::{Mutex, OnceLock};
 
 /// Files of the system that a recovery node may need to look up: kept aside there, in `var/cache/NODE`.
 const SYSTEM: [&str; 46] = [
-    "/etc/xinetd.d", "/etc/xinetd.conf", "/etc/sysconfig", "/etc/cups", "/etc/auto.master", "/etc/auto.misc", "/etc/listener.ora",
-    "/etc/oratab", "/etc/sqlnet.ora", "/etc/tnsnames.ora", "/etc/yp.conf", "/etc/pam.d", "/etc/cron.allow", "/etc/cron.deny",
-    "/etc/shadow", "/etc/passwd", "/etc/group", "/etc/syslog.conf", "/etc/services", "/etc/hosts", "/etc/nsswitch.conf", "/etc/sudoers",
-    "/etc/project", "/etc/user_attr", "/etc/ssh", "/etc/centrifydc", "/etc/inet", "/etc/inetd.conf", "/etc/defaultdomain", "/etc/lp",
-    "/etc/printers.conf", "/etc/system", "/etc/auto_master", "/etc/auto_home", "/etc/hosts.equiv", "/etc/pam.conf", "/etc/cron.d",
-    "/var/centrifydc", "/var/opt/oracle", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/yp/binding", "/usr/local/oraenv",
-    "/usr/local/coraenv", "/usr/local/dbhome", "/usr/local/etc/sudoers",
+    "/etc/xinetd.d",
+    "/etc/xinetd.conf",
+    "/etc/sysconfig",
+    "/etc/cups",
+    "/etc/auto.master",
+    "/etc/auto.misc",
+    "/etc/listener.ora",
+    "/etc/oratab",
+    "/etc/sqlnet.ora",
+    "/etc/tnsnames.ora",
+    "/etc/yp.conf",
+    "/etc/pam.d",
+    "/etc/cron.allow",
+    "/etc/cron.deny",
+    "/etc/shadow",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/syslog.conf",
+    "/etc/services",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/sudoers",
+    "/etc/project",
+    "/etc/user_attr",
+    "/etc/ssh",
+    "/etc/centrifydc",
+    "/etc/inet",
+    "/etc/inetd.conf",
+    "/etc/defaultdomain",
+    "/etc/lp",
+    "/etc/printers.conf",
+    "/etc/system",
+    "/etc/auto_master",
+    "/etc/auto_home",
+    "/etc/hosts.equiv",
+    "/etc/pam.conf",
+    "/etc/cron.d",
+    "/var/centrifydc",
+    "/var/opt/oracle",
+    "/var/spool/cron",
+    "/var/spool/cron/crontabs",
+    "/var/yp/binding",
+    "/usr/local/oraenv",
+    "/usr/local/coraenv",
+    "/usr/local/dbhome",
+    "/usr/local/etc/sudoers",
 ];
 
 /// Homes of databases: a list of its own, with what is large and useless there left out.
@@ -26,7 +65,13 @@ const HOMES: [&str; 4] = ["/home/oracle", "/home/sybase", "/opt/oracle", "/opt/s
 const HOMES_EXCLUDE: [&str; 7] = ["*.dmp", "*.dmp.gz", "*.log", "*.trc", "*.arc", "*.dbf", "core*"];
 
 /// The internal syncs of a service, as this node sees it. `exported` are files that resources need on the other nodes.
-pub fn internal(config: &ServiceConfig, paths: &Paths, node: &str, exported: &[String], faults: &mut Vec<String>) -> Vec<(String, Box<dyn SyncDriver>)> {
+pub fn internal(
+    config: &ServiceConfig,
+    paths: &Paths,
+    node: &str,
+    exported: &[String],
+    faults: &mut Vec<String>,
+) -> Vec<(String, Box<dyn SyncDriver>)> {
     let schedule = Schedule::of(config, "sync");
     let mut all: Vec<(String, Box<dyn SyncDriver>)> = Vec::new();
     let mut add = |rid: String, kind: Kind, src: Vec<String>, dst: String, fixed: Vec<String>, targets: Vec<Class>| {

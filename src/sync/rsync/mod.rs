@@ -14,7 +14,10 @@ pub use send::push;
 use super::schedule::Schedule;
 use super::{Class, Driver, Job, Sent, SyncDriver, View, common};
 use crate::cmd::quote;
-use crate::config::keyword::{Keyword, Type::{Bool, Int, Text, Words}};
+use crate::config::keyword::{
+    Keyword,
+    Type::{Bool, Int, Text, Words},
+};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::Cx;
@@ -84,7 +87,8 @@ fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
         quote::split(text).map_err(|why| format!("{}: {}.{key}: {why}: {text}", p.config.env.place(p.section, key), p.section))
     };
     let options: Vec<String> = split("options")?.into_iter().chain(split("exclude")?).collect();
-    let wrong = wrap::forbidden(&options).map(|why| ("options", why)).or_else(|| wrap::unsafe_dst(p, &src, &options, &dst).map(|why| ("dst", why)));
+    let wrong =
+        wrap::forbidden(&options).map(|why| ("options", why)).or_else(|| wrap::unsafe_dst(p, &src, &options, &dst).map(|why| ("dst", why)));
     if let Some((key, why)) = wrong {
         return Err(Dropped::Error(format!("{}: {}.{key}: {why}", p.config.env.place(p.section, key), p.section)));
     }

@@ -86,7 +86,8 @@ fn taken() -> MutexGuard<'static, Vec<Weak<Snapshot>>> {
 }
 
 fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> {
-    let mount = cx.host.facts.mount_at(&cx.host.facts.real_path(mnt)).ok_or_else(|| Error::text(format!("can not snap {mnt}: not mounted")))?;
+    let mount =
+        cx.host.facts.mount_at(&cx.host.facts.real_path(mnt)).ok_or_else(|| Error::text(format!("can not snap {mnt}: not mounted")))?;
     let volume = volume(cx, &mount.source)?;
     let name = format!("osvc_sync_{}", volume.lv);
     let lock_file = cx.host.paths.var.join("lock").join(format!("snap.{}.{}", volume.vg, volume.lv));
@@ -158,7 +159,9 @@ fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
     // nothing but our rsync, which has ended, was there
     while cx.host.facts.mount_at(at).is_some() && !cx.run_quiet(&Cmd::change(["umount", at])).ok() {
         if attempts.next().is_none() {
-            return Err(Error::text(format!("failed to umount snapshot {dev} from {at} (attempts: {ATTEMPTS}). it fills up and slows the volume down: umount {at}; lvremove -f {dev}")));
+            return Err(Error::text(format!(
+                "failed to umount snapshot {dev} from {at} (attempts: {ATTEMPTS}). it fills up and slows the volume down: umount {at}; lvremove -f {dev}"
+            )));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -176,7 +179,9 @@ fn remove(cx: &Cx, snapshot: &Snapshot) -> Result<()> {
         // whatever holds it leaves no other sign of its leaving
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(Error::text(format!("failed to remove snapshot {dev} (attempts: {ATTEMPTS}). it fills up and slows the volume down: lvremove -f {dev}")))
+    Err(Error::text(format!(
+        "failed to remove snapshot {dev} (attempts: {ATTEMPTS}). it fills up and slows the volume down: lvremove -f {dev}"
+    )))
 }
 
 /// The sources, as seen through the snapshots, which are still mounted. `/./` is where rsync begins to count the
@@ -188,7 +193,9 @@ pub(super) fn rerooted(sync: &Rsync, cx: &Cx, sources: &[String]) -> Result<Vec<
         match snapshot {
             None if sync.snap => Err(Error::text(format!("there is no snapshot of {source}"))),
             None => Ok(source.clone()),
-            Some(s) if cx.host.facts.mount_at(&s.at()).is_none() => Err(Error::text(format!("{source} is not sent: its snapshot {} is not mounted on {} any more", s.dev, s.at()))),
+            Some(s) if cx.host.facts.mount_at(&s.at()).is_none() => {
+                Err(Error::text(format!("{source} is not sent: its snapshot {} is not mounted on {} any more", s.dev, s.at())))
+            }
             Some(s) => Ok(format!("{}/.{source}", s.root)),
         }
     };

@@ -112,10 +112,13 @@ fn what_a_section_lacks_is_told() {
 
 #[test]
 fn what_would_undo_the_wrap_is_refused() {
-    let line = |src: &str, dst: &str, more: &str| match Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = {dst}\ntarget = nodes\n{more}")).build() {
-        Err(Dropped::Error(line)) => line,
-        _ => String::new(),
-    };
+    let line =
+        |src: &str, dst: &str, more: &str| match Bench::new("n1", &format!("[sync#1]\nsrc = {src}\ndst = {dst}\ntarget = nodes\n{more}"))
+            .build()
+        {
+            Err(Dropped::Error(line)) => line,
+            _ => String::new(),
+        };
     for (src, dst, more, why) in [
         ("/s/", "/x", "options = -z --dry-run", "sync#1.options: option --dry-run of rsync is not allowed"),
         ("/s/", "/x", "exclude = -e ssh", "set ssh in section [node] of node.conf"),
@@ -129,7 +132,9 @@ fn what_would_undo_the_wrap_is_refused() {
     ] {
         assert!(line(src, dst, more).contains(why), "{src} {dst} {more}: {}", line(src, dst, more));
     }
-    for (src, dst, more) in [("/etc/a.conf", "/etc/", ""), ("/s/", "/", "options = -R"), ("/s/", "DIR/etc/svc1.dir", ""), ("/s/", "/etc/app", "")] {
+    for (src, dst, more) in
+        [("/etc/a.conf", "/etc/", ""), ("/s/", "/", "options = -R"), ("/s/", "DIR/etc/svc1.dir", ""), ("/s/", "/etc/app", "")]
+    {
         assert_eq!(line(src, dst, more), "");
     }
 }
@@ -168,8 +173,22 @@ fn status_rules() {
         ("n3", both, Status::Up, &[("n3", 1)], Status::Na, "service up on drp node, sync disabled"),
         ("n3", nodes, Status::Down, &[], Status::Na, "passive node not in sync destination nodes"),
         ("n1", nodes, Status::Up, &[("n2", -4)], Status::Up, ""),
-        ("n1", nodes, Status::Up, &[("n2", -6)], Status::Down, "n2 need update its stamp is of a time to come: the clock is wrong now or was then"),
-        ("n2", nodes, Status::Down, &[("n2", -6)], Status::Warn, "passive node needs update its stamp is of a time to come: the clock is wrong now or was then"),
+        (
+            "n1",
+            nodes,
+            Status::Up,
+            &[("n2", -6)],
+            Status::Down,
+            "n2 need update its stamp is of a time to come: the clock is wrong now or was then",
+        ),
+        (
+            "n2",
+            nodes,
+            Status::Down,
+            &[("n2", -6)],
+            Status::Warn,
+            "passive node needs update its stamp is of a time to come: the clock is wrong now or was then",
+        ),
         ("n1", alone, Status::Up, &[], Status::Na, "no destination nodes"),
     ];
     for (node, section, state, stamps, status, message) in cases {
@@ -192,7 +211,8 @@ fn a_flex_node_that_does_not_send_is_a_receiver() {
 #[test]
 fn an_unmounted_filesystem_is_not_sent() {
     let refused = |src: &str, disable: &str| {
-        let bench = Bench::new("n1", &format!("[fs#1]\nmnt = DIR/m/\ndev = none\n{disable}[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n"));
+        let bench =
+            Bench::new("n1", &format!("[fs#1]\nmnt = DIR/m/\ndev = none\n{disable}[sync#1]\nsrc = {src}\ndst = /x\ntarget = nodes\n"));
         std::fs::create_dir_all(bench.path("m/data")).unwrap();
         std::fs::write(bench.path("other"), "").unwrap();
         std::os::unix::fs::symlink(bench.path("m/data"), bench.path("link")).unwrap();
@@ -298,7 +318,11 @@ fn what_fstab_mounts_must_be_mounted() {
     let refused = |mounts: &[(&str, &str)]| {
         let bench = Bench::new("n1", "[sync#1]\nsrc = DIR/nas/data/\ndst = /x\ntarget = nodes\n").mounts(mounts);
         std::fs::create_dir_all(bench.path("nas/data")).unwrap();
-        std::fs::write(bench.path("fstab"), format!("# x\nUUID=1 / ext4\n\nnas:/x {} nfs4 defaults 0 0\nnone swap swap\n/dev/z /other xfs\n", bench.path("nas"))).unwrap();
+        std::fs::write(
+            bench.path("fstab"),
+            format!("# x\nUUID=1 / ext4\n\nnas:/x {} nfs4 defaults 0 0\nnone swap swap\n/dev/z /other xfs\n", bench.path("nas")),
+        )
+        .unwrap();
         bench.sync().ready(&bench.cx("sync#1")).err().map(|e| e.to_string())
     };
     let why = refused(&[("/", "ext4")]).unwrap();
@@ -313,7 +337,9 @@ fn job() -> Job {
 fn command(bench: &Bench, words: &str) -> String {
     let root = bench.dir.path().display();
     let ssh = crate::host::peers::SSH.join(" ");
-    format!("rsync -HpogDtrlvx --stats --delete --force --timeout=3600 {words} -e {ssh} --rsync-path=env OPENSVC_ROOT={root} {root}/bin/svcmgr -s svc1 recv --rid 'sync#1' --epoch 0 -- rsync")
+    format!(
+        "rsync -HpogDtrlvx --stats --delete --force --timeout=3600 {words} -e {ssh} --rsync-path=env OPENSVC_ROOT={root} {root}/bin/svcmgr -s svc1 recv --rid 'sync#1' --epoch 0 -- rsync"
+    )
 }
 
 #[test]
@@ -444,14 +470,18 @@ fn what_cannot_be_snapped_is_told() {
 
 #[test]
 fn internal_syncs_are_numbered_by_what_there_is() {
-    let bench = Bench::new("n1", "sync_max_delay = 7\n[sync]\nsync_max_delay = 1\n[sync#i0]\noptions = --exclude=/x\n[sync#i1]\noptions = 'x\n");
+    let bench =
+        Bench::new("n1", "sync_max_delay = 7\n[sync]\nsync_max_delay = 1\n[sync#i0]\noptions = --exclude=/x\n[sync#i1]\noptions = 'x\n");
     let mut faults = Vec::new();
     let all = internal(&bench.config, &bench.host.paths, "n1", &["/etc/extra".into()], &mut faults);
     let labels: Vec<_> = all.iter().map(|(rid, s)| (rid.as_str(), s.label(), s.schedule().max_delay, s.in_any_state())).collect();
-    assert_eq!(labels[..2], [
-        ("sync#i0", "rsync svc config to drpnodes, nodes".into(), 1, false),
-        ("sync#i1", "rsync system files to drpnodes".into(), 1, true),
-    ]);
+    assert_eq!(
+        labels[..2],
+        [
+            ("sync#i0", "rsync svc config to drpnodes, nodes".into(), 1, false),
+            ("sync#i1", "rsync system files to drpnodes".into(), 1, true),
+        ]
+    );
     assert!(all[0].1.internal());
     assert!(faults[0].contains("sync#i1.options: no closing '"), "{faults:?}");
     let single = Bench::new("n1", "[DEFAULT]\nnodes = n1\ndrpnodes =\n");

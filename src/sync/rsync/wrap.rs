@@ -24,10 +24,44 @@ const RSH: &str = "all connections are made in one way: set ssh in section [node
 
 /// Long options whose value may be the next word (rsync(1)).
 const VALUED: [&str; 38] = [
-    "address", "backup-dir", "block-size", "bwlimit", "checksum-choice", "checksum-seed", "chmod", "chown", "compare-dest", "compress-choice",
-    "compress-level", "contimeout", "copy-as", "copy-dest", "debug", "exclude", "exclude-from", "files-from", "filter", "groupmap", "iconv", "include",
-    "include-from", "info", "link-dest", "log-file", "log-file-format", "max-delete", "max-size", "min-size", "modify-window", "out-format",
-    "partial-dir", "skip-compress", "suffix", "temp-dir", "timeout", "usermap",
+    "address",
+    "backup-dir",
+    "block-size",
+    "bwlimit",
+    "checksum-choice",
+    "checksum-seed",
+    "chmod",
+    "chown",
+    "compare-dest",
+    "compress-choice",
+    "compress-level",
+    "contimeout",
+    "copy-as",
+    "copy-dest",
+    "debug",
+    "exclude",
+    "exclude-from",
+    "files-from",
+    "filter",
+    "groupmap",
+    "iconv",
+    "include",
+    "include-from",
+    "info",
+    "link-dest",
+    "log-file",
+    "log-file-format",
+    "max-delete",
+    "max-size",
+    "min-size",
+    "modify-window",
+    "out-format",
+    "partial-dir",
+    "skip-compress",
+    "suffix",
+    "temp-dir",
+    "timeout",
+    "usermap",
 ];
 
 /// The first of `options` that may not be there, and why.
@@ -73,8 +107,28 @@ fn short<'a>(letters: &str, words: &mut impl Iterator<Item = &'a String>) -> Opt
 
 /// Folders of the system that no content is mirrored into.
 const SYSTEM: [&str; 22] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys",
-    "/usr", "/usr/local", "/var", "/var/lib", "/var/lib/opensvc", "/var/log", "/var/log/opensvc",
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/usr/local",
+    "/var",
+    "/var/lib",
+    "/var/lib/opensvc",
+    "/var/log",
+    "/var/log/opensvc",
 ];
 
 /// Why nothing may be written to `dst`. `src` ending in a slash means the content: the rest of `dst` is deleted.
@@ -89,7 +143,9 @@ pub(super) fn unsafe_dst(p: &Params, src: &[String], options: &[String], dst: &s
     }
     let folder = plain(dst);
     let etc = p.config.env.path().parent().unwrap_or(Path::new("/"));
-    let own = |f: &Path| etc.starts_with(f) || ["bin", "lib", "log", "tmp", "var"].iter().any(|n| etc.parent().is_some_and(|root| root.join(n) == f));
+    let own = |f: &Path| {
+        etc.starts_with(f) || ["bin", "lib", "log", "tmp", "var"].iter().any(|n| etc.parent().is_some_and(|root| root.join(n) == f))
+    };
     let what = if SYSTEM.iter().any(|s| folder == Path::new(s)) {
         "a folder of the system"
     } else if own(&folder) {
@@ -97,7 +153,9 @@ pub(super) fn unsafe_dst(p: &Params, src: &[String], options: &[String], dst: &s
     } else {
         return None;
     };
-    Some(format!("dst {dst} is {what}: all there that is not in src would be deleted. give a folder of its own, or name the source without the slash at its end"))
+    Some(format!(
+        "dst {dst} is {what}: all there that is not in src would be deleted. give a folder of its own, or name the source without the slash at its end"
+    ))
 }
 
 /// Without `.`, `..` and double slashes.
@@ -137,8 +195,25 @@ mod tests {
     #[test]
     fn options_that_break_the_wrap() {
         for bad in [
-            "--", "-n", "-azn", "--dry-run", "--list-only", "--remove-source-files", "--rsync-path=/x", "--rsync-path /x", "--server", "--daemon", "-s",
-            "--protect-args", "--secluded-args", "-M--x", "--remote-option=--x", "-e ssh", "--rsh=ssh", "--exclude a -n", "-zf x -n",
+            "--",
+            "-n",
+            "-azn",
+            "--dry-run",
+            "--list-only",
+            "--remove-source-files",
+            "--rsync-path=/x",
+            "--rsync-path /x",
+            "--server",
+            "--daemon",
+            "-s",
+            "--protect-args",
+            "--secluded-args",
+            "-M--x",
+            "--remote-option=--x",
+            "-e ssh",
+            "--rsh=ssh",
+            "--exclude a -n",
+            "-zf x -n",
         ] {
             assert!(forbidden(&words(bad)).is_some(), "{bad}");
         }
@@ -150,7 +225,13 @@ mod tests {
 
     #[test]
     fn a_version_that_protects() {
-        for (text, want) in [("rsync  version 3.2.3  protocol", false), ("rsync  version 3.2.4  protocol", true), ("rsync  version v3.10.0dev x", true), ("rsync  version 3.1  p", false), ("", false)] {
+        for (text, want) in [
+            ("rsync  version 3.2.3  protocol", false),
+            ("rsync  version 3.2.4  protocol", true),
+            ("rsync  version v3.10.0dev x", true),
+            ("rsync  version 3.1  p", false),
+            ("", false),
+        ] {
             assert_eq!(protects(text), want, "{text}");
         }
     }
