@@ -2,7 +2,7 @@
 
 use super::patience::within;
 use crate::cmd::{Cmd, Runner};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -83,6 +83,7 @@ pub struct Facts {
     /// Where `mountinfo` and `fstab` are read instead: tests have mounts of their own.
     folder: Option<PathBuf>,
     mounts: Cached<Vec<Mount>>,
+    targets: Cached<HashSet<String>>,
     addresses: Cached<Vec<Address>>,
     loops: Cached<Vec<Loop>>,
     volume_groups: Cached<HashMap<String, VolumeGroup>>,
@@ -110,6 +111,7 @@ impl Facts {
             }
         }
         clear(&self.mounts);
+        clear(&self.targets);
         clear(&self.addresses);
         clear(&self.loops);
         clear(&self.volume_groups);
@@ -145,12 +147,44 @@ impl Facts {
 
     /// The visible mount at exactly `target`.
     pub fn mount_at(&self, target: &str) -> Option<Mount> {
+        // most questions are about what is not mounted
+        if !self.targets().contains(target) {
+            return None;
+        }
         self.mounts().iter().rev().find(|m| m.target == target).cloned()
+    }
+
+    fn targets(&self) -> Arc<HashSet<String>> {
+        cached(&self.targets, || self.mounts().iter().map(|m| m.target.clone()).collect())
+    }
+
+    /// Nothing on the way to `path` is a link or a mount point: it is its own real path, and to look at it cannot
+    /// hang unless the root filesystem does.
+    fn is_plain(&self, path: &str) -> bool {
+        if !path.starts_with('/') || path.ends_with('/') || path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+            return false;
+        }
+        let targets = self.targets();
+        for end in path.match_indices('/').skip(1).map(|(at, _)| at).chain([path.len()]) {
+            let part = path.get(..end).unwrap_or_default();
+            if targets.contains(part) {
+                return false;
+            }
+            match std::fs::symlink_metadata(part) {
+                Ok(meta) if meta.is_symlink() => return false,
+                Ok(_) => {}
+                Err(_) => return true, // and nothing below it
+            }
+        }
+        true
     }
 
     /// `path` without links, as the kernel names it in mountinfo and sysfs; the last part need not exist. The path
     /// itself when its filesystem does not answer.
     pub fn real_path(&self, path: &str) -> String {
+        if self.is_plain(path) {
+            return path.to_owned();
+        }
         if let Some(known) = self.real.lock().ok().and_then(|real| real.get(path).cloned()) {
             return known;
         }
@@ -358,6 +392,21 @@ mod tests {
         assert_eq!(mounts.len(), 2);
         assert_eq!((mounts[1].target.as_str(), mounts[1].root.as_str(), mounts[1].is_ro()), ("/mnt/a b", "/sub", true));
         assert_eq!((mounts[0].source.as_str(), mounts[0].is_ro()), ("/dev/vda", false));
+    }
+
+    #[test]
+    fn real_paths_of_plain_paths_links_and_what_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        std::fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink("real", at("link")).unwrap();
+        let facts = Facts::default();
+        assert_eq!(facts.real_path(&at("real")), at("real"));
+        assert_eq!(facts.real_path(&at("link")), at("real"));
+        assert_eq!(facts.real_path(&at("link/new")), at("real/new"));
+        assert_eq!(facts.real_path(&at("real//./")), at("real"));
+        assert_eq!(facts.real_path(&at("no/such")), at("no/such"));
+        assert!(facts.is_plain(&at("real")) && !facts.is_plain(&at("link/new")) && !facts.is_plain("/proc/self"));
     }
 
     #[test]
