@@ -1,19 +1,14 @@
 //! Does a plan: triggers, resources, parallel sets; tells what was activated, for the rollback.
 
-use super::Options;
 use super::plan::{Plan, Stage, Step, Verb};
-use crate::cmd::Cmd;
+use super::{Options, triggers};
 use crate::error::{Error, Result};
 use crate::host::{Cx, Host};
-use crate::log::{Level, Logger};
+use crate::log::Logger;
 use crate::resource::Done;
 use crate::service::{Res, Service};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-/// How long a trigger may take.
-const TRIGGER_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A service being acted upon.
 pub struct Run<'a> {
@@ -128,21 +123,13 @@ impl<'a> Run<'a> {
 
     /// Runs the trigger keyword `when` of a resource, and its blocking twin. Only the twin's failure counts.
     fn trigger(&self, res: &Res, log: &Logger, when: &str) -> Result<()> {
-        for (keyword, blocking) in [(when.to_owned(), false), (format!("blocking_{when}"), true)] {
-            let Some(argv) = res.triggers.get(keyword.as_str()) else { continue };
-            if self.options.dry_run {
+        let twin = format!("blocking_{when}");
+        for keyword in [when, &twin] {
+            if !self.options.dry_run {
+                triggers::run(self.service, self.host, log, res, keyword, &twin)?;
+            } else if let Some(argv) = res.triggers.get(keyword) {
                 let words: Vec<String> = argv.iter().map(|w| format!("'{w}'")).collect();
                 log.info(format!("exec trigger [{}]", words.join(", ")));
-                continue;
-            }
-            let mut cmd = Cmd::change(argv.clone()).timeout(TRIGGER_TIMEOUT);
-            cmd.env = self.service.environment(self.host);
-            let cx = self.service.cx(self.host, log, res, self.options.force);
-            let out = cx.run_at(&cmd, Level::Info, Level::Error);
-            match out.failure() {
-                Some(failed) if blocking => return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why()))),
-                Some(failed) => log.error(format!("{keyword} failed: {}. going on (blocking_{keyword} would stop here)", failed.why())),
-                None => {}
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ pub mod plan;
 pub mod select;
 pub mod start;
 pub mod sync;
+pub mod triggers;
 
 use std::time::Duration;
 

@@ -1,13 +1,15 @@
 //! What the block, subvolume and image drivers share: `target`, the state file, the question.
 
-use super::Class;
 use super::schedule::Schedule;
+use super::{Class, Job, Sent, SyncDriver, View};
 use crate::config::scope::Params;
 use crate::error::Error;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
 use crate::state::{gate, stamp};
 use crate::status::Status;
+use chrono::{DateTime, Local};
+use std::path::PathBuf;
 
 /// The classes `target` names, each once, in file order. Other words are ignored.
 pub fn targets(p: &Params) -> Vec<Class> {
@@ -26,7 +28,7 @@ pub fn targets(p: &Params) -> Vec<Class> {
 }
 
 /// A Python list of the words of `target`, as 2014's labels have it.
-pub fn target_list(targets: &[Class]) -> String {
+fn target_list(targets: &[Class]) -> String {
     let words: Vec<String> = targets.iter().map(|c| format!("'{}'", c.word())).collect();
     format!("[{}]", words.join(", "))
 }
@@ -36,10 +38,64 @@ pub fn required<'a>(p: &Params<'a>, key: &str) -> Result<&'a str, String> {
     p.text(key).ok_or_else(|| format!("config file section {} must have {key} set", p.section))
 }
 
+/// A replication of `src` to `dst` that this version sees and a later one sends: its row, from the state file.
+pub struct Cold {
+    driver: &'static str,
+    /// As written.
+    pub src: String,
+    dst: String,
+    targets: Vec<Class>,
+    schedule: Schedule,
+}
+
+impl Cold {
+    /// From a section; `dst` is `src` when it is not set. The error is the 2014 line for a missing keyword.
+    pub fn of(p: &Params, driver: &'static str) -> Result<Self, String> {
+        let src = required(p, "src")?;
+        required(p, "target")?;
+        let dst = p.text("dst").unwrap_or(src);
+        Ok(Self { driver, src: src.into(), dst: dst.into(), targets: targets(p), schedule: Schedule::of(p.config, p.section) })
+    }
+}
+
+impl SyncDriver for Cold {
+    fn label(&self) -> String {
+        format!("{} of {} to {}", self.driver, self.src, target_list(&self.targets))
+    }
+
+    fn targets(&self) -> &[Class] {
+        &self.targets
+    }
+
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// When the state file says the data were frozen.
+    fn last(&self, cx: &Cx, _peer: &str) -> Option<DateTime<Local>> {
+        stamp::parse(std::fs::read_to_string(state_file(cx, self.driver)).ok()?.split(';').next()?)
+    }
+
+    fn status(&self, cx: &Cx, _view: &View) -> Probe {
+        state_file_status(cx, self.driver, &self.schedule)
+    }
+
+    fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
+        gate::Detail { driver: self.driver.into(), dst: Some(self.dst.clone()), ..gate::Detail::default() }
+    }
+
+    fn send(&self, _cx: &Cx, _job: &Job) -> crate::error::Result<Sent> {
+        Err(not_yet(self.driver))
+    }
+}
+
+fn state_file(cx: &Cx, driver: &str) -> PathBuf {
+    cx.host.paths.var.join(format!("{}_{}_{driver}_state", cx.service, cx.rid))
+}
+
 /// The state that `var/NAME_RID_DRIVER_state` tells: `DATE;ID`, one line. The same on sender and receivers.
-pub fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
-    let path = cx.host.paths.var.join(format!("{}_{}_{driver}_state", cx.service, cx.rid));
-    let Ok(text) = std::fs::read_to_string(&path) else {
+fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
+    let Ok(text) = std::fs::read_to_string(state_file(cx, driver)) else {
         return Probe::because(Status::Warn, format!("{driver} state file not found"));
     };
     let mut fields = text.trim_end_matches('\n').split(';');
@@ -51,17 +107,6 @@ pub fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
         return Probe::because(Status::Warn, format!("Last sync on {date} older than {} minutes", schedule.max_delay));
     }
     Probe::new(Status::Up)
-}
-
-/// When the state file says the data were frozen.
-pub fn last(cx: &Cx, driver: &str) -> Option<chrono::DateTime<chrono::Local>> {
-    let path = cx.host.paths.var.join(format!("{}_{}_{driver}_state", cx.service, cx.rid));
-    stamp::parse(std::fs::read_to_string(path).ok()?.split(';').next()?)
-}
-
-/// What the peer is asked.
-pub fn question(driver: &str, dst: &str) -> gate::Detail {
-    gate::Detail { driver: driver.into(), dst: Some(dst.into()), ..gate::Detail::default() }
 }
 
 /// The words that start a writer on `peer`: every one runs below `svcmgr recv`, which lets it in and ends

@@ -1,18 +1,12 @@
 //! sync.zfs: snapshots of a zfs dataset. Seen by this version; sent by a later one.
 
-use super::schedule::Schedule;
-use super::{Class, Driver, Job, Sent, SyncDriver, View, common};
+use super::{Driver, SyncDriver, common};
 use crate::config::keyword::{
     Keyword,
     Type::{Bool, Text, Words},
 };
 use crate::config::scope::Params;
-use crate::error::Result;
-use crate::host::Cx;
-use crate::report::Probe;
 use crate::resource::Dropped;
-use crate::state::gate;
-use chrono::{DateTime, Local};
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -28,47 +22,7 @@ pub const DRIVER: Driver = Driver {
     build,
 };
 
-struct Zfs {
-    src: String,
-    dst: String,
-    targets: Vec<Class>,
-    schedule: Schedule,
-}
-
-fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
-    let src = common::required(p, "src")?;
-    common::required(p, "target")?;
-    let dst = p.text("dst").unwrap_or(src);
-    let schedule = Schedule::of(p.config, p.section);
-    Ok(Box::new(Zfs { src: src.into(), dst: dst.into(), targets: common::targets(p), schedule }))
-}
-
-impl SyncDriver for Zfs {
-    fn label(&self) -> String {
-        format!("zfs of {} to {}", self.src, common::target_list(&self.targets))
-    }
-
-    fn targets(&self) -> &[Class] {
-        &self.targets
-    }
-
-    fn schedule(&self) -> &Schedule {
-        &self.schedule
-    }
-
-    fn last(&self, cx: &Cx, _peer: &str) -> Option<DateTime<Local>> {
-        common::last(cx, "zfs")
-    }
-
-    fn status(&self, cx: &Cx, _view: &View) -> Probe {
-        common::state_file_status(cx, "zfs", &self.schedule)
-    }
-
-    fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
-        common::question("zfs", &self.dst)
-    }
-
-    fn send(&self, _cx: &Cx, _job: &Job) -> Result<Sent> {
-        Err(common::not_yet("zfs"))
-    }
+fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
+    let cold = common::Cold::of(p, "zfs")?;
+    Ok(Box::new(cold))
 }

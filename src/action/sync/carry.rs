@@ -11,9 +11,6 @@ use crate::state::stamp;
 use crate::sync::{Job, Sent, SyncDriver, rsync};
 use std::time::{Duration, Instant};
 
-/// How long a trigger may take.
-const TRIGGER: Duration = Duration::from_secs(3600);
-
 /// How long a peer may take to hear that it is over. It waits for no lock there, whatever the words of 2014 say.
 const POSTSYNC: Duration = Duration::from_secs(30);
 const WAITLOCK: &str = "3600";
@@ -79,7 +76,7 @@ fn snap_trigger(work: &Work, key: &str) -> Result<()> {
     if words.is_empty() {
         return Ok(());
     }
-    let mut cmd = Cmd::change(words).timeout(TRIGGER);
+    let mut cmd = Cmd::change(words).timeout(crate::action::triggers::TIMEOUT);
     cmd.env = work.service.environment(work.host);
     work.log.info(cmd.line());
     let out = work.host.runner.run(&cmd);
@@ -105,18 +102,10 @@ fn triggers(work: &Work, res: &Res, when: &str) -> Result<()> {
         Id::SyncUpdate => &["syncupdate"],
         _ => &[],
     };
-    let keywords = names.iter().map(|n| (format!("{when}_{n}"), false)).chain([(format!("blocking_{when}_sync"), true)]);
-    for (keyword, blocking) in keywords {
-        let Some(argv) = res.triggers.get(keyword.as_str()) else { continue };
-        let mut cmd = Cmd::change(argv.clone()).timeout(TRIGGER);
-        cmd.env = work.service.environment(work.host);
-        let log = work.logger(res);
-        let out = work.service.cx(work.host, &log, res, false).run_at(&cmd, Level::Info, Level::Error);
-        match out.failure() {
-            Some(failed) if blocking => return Err(Error::text(format!("{keyword} of {} failed: {}", res.rid, failed.why()))),
-            Some(failed) => log.error(format!("{keyword} failed: {}. going on (blocking_{when}_sync would stop here)", failed.why())),
-            None => {}
-        }
+    let stopper = format!("blocking_{when}_sync");
+    let log = work.logger(res);
+    for keyword in names.iter().map(|n| format!("{when}_{n}")).chain([stopper.clone()]) {
+        crate::action::triggers::run(work.service, work.host, &log, res, &keyword, &stopper)?;
     }
     Ok(())
 }
