@@ -9,7 +9,7 @@
 //! 5  service                            config + drivers = what is there; status; validate
 //! 4  sync                               things that copy
 //! 3  resource                           things that start and stop
-//! 2  host                               all that a driver may touch
+//! 2  host | authority                   all that a driver may touch | who may write and send
 //! 1  config | cmd | report | state      reading | doing | how it stands | what is remembered
 //! 0  error, status, clock, rid, log     words
 //! ```
@@ -25,6 +25,7 @@ pub mod config;
 pub mod report;
 pub mod state;
 
+pub mod authority;
 pub mod host;
 
 pub mod resource;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 10] = [
     &["error", "status", "clock", "rid", "log"],
     &["config", "cmd", "report", "state"],
-    &["host"],
+    &["host", "authority"],
     &["resource"],
     &["sync"],
     &["service"],

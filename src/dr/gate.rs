@@ -71,7 +71,7 @@ pub fn answer(host: &Host, log: &Logger, name: &str, question: &Question) -> Ans
             // who cannot tell whether it runs cannot let others write; its file may come anew
             let why = format!("{name} cannot be read on {}: {}", host.node, refusal.lines.join("; "));
             let data = question.rids.keys().filter(|rid| !common::is_internal(rid));
-            answer.rids = data.map(|rid| (rid.clone(), Verdict { ok: false, why: Some(why.clone()) })).collect();
+            answer.rids = data.map(|rid| (rid.clone(), Verdict { ok: false, why: Some(why.clone()), held: None })).collect();
             return answer;
         }
     };
@@ -80,7 +80,7 @@ pub fn answer(host: &Host, log: &Logger, name: &str, question: &Question) -> Ans
     answer.running = Some(!here.up().is_empty());
     for (rid, detail) in &question.rids {
         let why = refusal(&here, &question.node, rid, detail);
-        answer.rids.insert(rid.clone(), Verdict { ok: why.is_none(), why });
+        answer.rids.insert(rid.clone(), Verdict { ok: why.is_none(), why, held: None });
     }
     answer
 }

@@ -1,6 +1,9 @@
 //! The gate: what a sender asks a peer before any transfer, and what the peer answers. One JSON line
 //! each way, on the standard streams of `svcmgr -s NAME gate`. Keys nobody knows are ignored; a version nobody knows is refused.
 
+use super::authority::{Holder, Promise};
+use super::replica::{Image, State};
+use chrono::{DateTime, Local};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +26,21 @@ pub struct Question {
     /// The transfers to come.
     #[serde(default)]
     pub rids: IndexMap<String, Detail>,
+    /// Who holds authority, as the asker knows it: the peer remembers a higher epoch than its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// The asker wants to take authority over: the peer promises, or says why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Promise>,
+    /// The asker gives this claim up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclaim: Option<Promise>,
+    /// Transfers that arrived whole: what the peer now has.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub done: IndexMap<String, Image>,
+    /// Copies whose writes someone has given up in this epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<String>,
 }
 
 /// One transfer to come.
@@ -44,6 +62,9 @@ pub struct Detail {
     /// The filesystem that must be mounted on the peer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dstfs: Option<String>,
+    /// Of `sync#i0`: the service file that is to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
 }
 
 /// What is answered. What an answer leaves out is not known.
@@ -71,7 +92,31 @@ pub struct Answer {
     pub running: Option<bool>,
     /// When it last ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub up_until: Option<String>,
+    pub up_until: Option<DateTime<Local>>,
+    /// `up_until` is when the node was last seen alive before a crash: it may have run longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crashed: bool,
+    /// What is being done with it at this moment: `start`, `takeover`…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
+    /// Who holds authority, as this node knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// Another one of the same epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<Holder>,
+    /// What it has promised, and to whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
+    /// Copies whose writes someone has given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<String>,
+    /// It cannot tell who holds authority: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsure: Option<String>,
+    /// Why the claim of the question is not promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_refused: Option<String>,
     /// `host_mode` of its node.conf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_mode: Option<String>,
@@ -92,6 +137,31 @@ pub struct Verdict {
     /// Why not: printed by the sender as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What it has there now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// What a node has of one replication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What it is to the holder's data. Absent, or a word of a later version: not known.
+    #[serde(default, deserialize_with = "known_state")]
+    pub state: Option<State>,
+    /// The last image that was whole.
+    #[serde(default, flatten)]
+    pub image: Image,
+    /// Of an orphan: when it was written last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_until: Option<DateTime<Local>>,
+    /// A snapshot that keeps the state before an unfinished transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
+fn known_state<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<State>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(from)?;
+    Ok(value.and_then(|v| serde_json::from_value(v).ok()))
 }
 
 fn yes() -> bool {

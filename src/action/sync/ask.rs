@@ -64,7 +64,8 @@ fn ask(work: &Work, peer: &str, tasks: &[Task]) -> Result<Answer, String> {
         let cx = work.service.cx(work.host, &log, task.res, work.options.force);
         (task.res.rid.clone(), task.driver.question(&cx, peer))
     });
-    let question = Question { version: VERSION, node: work.host.node.clone(), copy: None, epoch: 0, rids: rids.collect() };
+    let question =
+        Question { version: VERSION, node: work.host.node.clone(), copy: None, epoch: 0, rids: rids.collect(), ..Question::default() };
     let mut argv = work.host.peers.svcmgr(&work.host.paths, peer);
     argv.extend(["-s".to_owned(), work.service.name.clone(), "gate".to_owned()]);
     let cmd = Cmd::probe(argv).on(&remote).input(format!("{}\n", to_line(&question))).timeout(PATIENCE);

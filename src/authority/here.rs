@@ -1,0 +1,338 @@
+//! What this node knows of one service: who holds authority, what its own data are. Learns from peers.
+
+use super::copies::{Copies, Copy};
+use crate::config::scope::ServiceConfig;
+use crate::state::alive::{self, LastRun};
+use crate::state::authority::{self, Holder, Known, Promise, Record};
+use crate::state::gate::{Answer, Held};
+use crate::state::replica::{self, Image, Replica, State};
+use crate::state::stamp;
+use chrono::{DateTime, Local};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What this node knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Here {
+    /// The service.
+    pub service: String,
+    /// This node.
+    pub node: String,
+    /// Whose nodes share data with whom.
+    pub copies: Copies,
+    /// `authority.json`.
+    pub record: Known<Record>,
+    /// `RID.replica.json` of each replication of data.
+    pub replicas: BTreeMap<String, Known<Replica>>,
+    /// What 2014's stamps tell, by rid: believed only while there is nothing else.
+    pub stamps: BTreeMap<String, DateTime<Local>>,
+    /// What peers have, by rid and node.
+    pub sent: BTreeMap<String, BTreeMap<String, replica::Sent>>,
+    /// The last run here.
+    pub last_run: Option<LastRun>,
+    /// This node's time.
+    pub now: DateTime<Local>,
+}
+
+/// What came of being told who holds authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learned {
+    /// It was known.
+    Nothing,
+    /// Another epoch than known.
+    Newer,
+    /// Another holder of the same epoch: nobody sends until someone chooses.
+    Split,
+}
+
+/// What the data of one replication are on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    /// What they are to the holder's; `None`: not known.
+    pub state: Option<State>,
+    /// The last whole image here.
+    pub image: Image,
+    /// Of an orphan: when it was written last.
+    pub written_until: Option<DateTime<Local>>,
+    /// A snapshot of what was before an unfinished transfer.
+    pub kept: Option<String>,
+    /// Why the state is not known.
+    pub fault: Option<String>,
+}
+
+impl Here {
+    /// Reads all files of a service below `var`.
+    pub fn load(var: &Path, service: &str, config: &ServiceConfig, now: DateTime<Local>) -> Self {
+        let copies = Copies::of(config);
+        let node = config.scope.node.clone();
+        let replicas: BTreeMap<_, _> = copies.rids.iter().map(|rid| (rid.clone(), replica::read(var, service, rid))).collect();
+        let stamps = copies.rids.iter().filter_map(|rid| Some((rid.clone(), stamp::read(&stamp::of_node(var, &node, service, rid))?)));
+        let stamps = stamps.collect();
+        let sent: BTreeMap<_, _> = copies.rids.iter().map(|rid| (rid.clone(), replica::read_sent(var, service, rid))).collect();
+        let last_run = alive::run(var, service);
+        let mut record = authority::read(var, service);
+        let beside = replicas.values().any(|r| *r != Known::Absent) || sent.values().any(|s| !s.is_empty()) || last_run.is_some();
+        if record == Known::Absent && beside {
+            // the record is written before any of these
+            record = Known::Unknown(format!("{} is missing", authority::path(var, service).display()));
+        }
+        Self { service: service.into(), node, copies, record, replicas, stamps, sent, last_run, now }
+    }
+
+    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; the record
+    /// first: whatever happens then, data that are not the holder's are never taken for it.
+    pub fn save(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
+        if let Some(record) = self.record.known().filter(|_| self.record != before.record) {
+            authority::write(var, &self.service, record)?;
+        }
+        for (rid, replica) in &self.replicas {
+            if let Some(known) = replica.known().filter(|_| before.replicas.get(rid) != Some(replica)) {
+                replica::write(var, &self.service, rid, known)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// This node's copy. `None`: the node has none, as it is not among the service's nodes.
+    pub fn copy(&self) -> Option<&Copy> {
+        self.copies.of_node(&self.node)
+    }
+
+    /// Who holds authority: the record's word; without a record, home has held it from the beginning (epoch 0).
+    /// The error says why it is not known.
+    pub fn holder(&self) -> Result<Holder, String> {
+        match &self.record {
+            Known::Known(record) => Ok(record.holder.clone()),
+            Known::Unknown(why) => Err(why.clone()),
+            Known::Absent => {
+                let home = self.copies.home().ok_or("the service has no nodes")?;
+                let node = home.nodes.first().cloned().unwrap_or_default();
+                Ok(Holder { epoch: 0, copy: home.name.clone(), node, since: self.now, from: None, handed: false })
+            }
+        }
+    }
+
+    /// The holder's copy.
+    pub fn holding(&self) -> Option<&Copy> {
+        let holder = self.holder().ok()?;
+        self.copies.named(&holder.copy, &holder.node)
+    }
+
+    /// This node's copy holds authority, and no other claims to.
+    pub fn holds(&self) -> bool {
+        self.rival().is_none() && self.holding().is_some_and(|h| Some(h) == self.copy())
+    }
+
+    /// The other one of the same epoch.
+    pub fn rival(&self) -> Option<&Holder> {
+        self.record.known()?.rival.as_ref()
+    }
+
+    /// A promise that is still to be kept: of a higher epoch than the holder's.
+    pub fn promise(&self) -> Option<&Promise> {
+        let record = self.record.known()?;
+        record.promise.as_ref().filter(|p| p.epoch > record.holder.epoch)
+    }
+
+    /// Copies that may be overwritten.
+    pub fn abandoned(&self) -> Vec<String> {
+        self.record.known().map(|r| r.abandoned.clone()).unwrap_or_default()
+    }
+
+    /// The highest epoch that anything here is of.
+    pub fn highest(&self) -> u64 {
+        let record = self.record.known().map_or(0, |r| r.holder.epoch.max(r.promise.as_ref().map_or(0, |p| p.epoch)));
+        self.replicas.values().filter_map(|r| r.known().map(|r| r.epoch)).fold(record, u64::max)
+    }
+
+    /// What the data of `rid` are here.
+    pub fn data(&self, rid: &str) -> Data {
+        let file = self.replicas.get(rid).unwrap_or(&Known::Absent);
+        let of = |state: Option<State>, r: Option<&Replica>, fault: Option<String>| Data {
+            state,
+            image: r.map(|r| r.image.clone()).unwrap_or_default(),
+            written_until: r.and_then(|r| r.written_until),
+            kept: r.and_then(|r| r.kept.clone()),
+            fault,
+        };
+        if self.record.fault().is_none() && self.holds() {
+            return of(Some(State::Live), file.known(), None);
+        }
+        match file {
+            Known::Known(r) if r.node != self.node => {
+                of(None, None, Some(format!("{rid}.replica.json is of {}, not of {}", r.node, self.node)))
+            }
+            Known::Known(r) if r.state == State::Live => of(Some(State::Orphan), Some(r), None),
+            Known::Known(r) => of(Some(r.state), Some(r), None),
+            Known::Unknown(why) => of(None, None, Some(why.clone())),
+            Known::Absent => match self.stamps.get(rid).filter(|_| self.holder().is_ok_and(|h| h.epoch == 0)) {
+                Some(at) => Data { image: Image { frozen_at: Some(*at), ..Image::default() }, ..of(Some(State::Replica), None, None) },
+                None => of(Some(State::None), None, None),
+            },
+        }
+    }
+
+    /// The same, for an answer.
+    pub fn held(&self, rid: &str) -> Held {
+        let data = self.data(rid);
+        Held { state: data.state, image: data.image, written_until: data.written_until, kept: data.kept }
+    }
+
+    /// Takes in what a peer says of the holder. What is not known here is not settled by one peer's word alone:
+    /// [`Here::resolve`].
+    pub fn learn(&mut self, told: &Holder) -> Learned {
+        let Ok(mine) = self.holder() else { return Learned::Nothing };
+        let same = |a: &Holder, b: &Holder| self.copies.named(&a.copy, &a.node) == self.copies.named(&b.copy, &b.node);
+        let absent = self.record == Known::Absent;
+        if told.epoch < mine.epoch || (told.epoch == mine.epoch && same(told, &mine) && !absent) {
+            return Learned::Nothing;
+        }
+        if told.epoch == mine.epoch && !same(told, &mine) {
+            let known = self.rival().is_some();
+            let mut record = self.record.known().cloned().unwrap_or_else(|| Record::of(mine));
+            record.rival = Some(told.clone());
+            self.record = Known::Known(record);
+            return if known { Learned::Nothing } else { Learned::Split };
+        }
+        let held = self.holds() || self.rival().is_some();
+        let promise = self.record.known().and_then(|r| r.promise.clone()).filter(|p| p.epoch > told.epoch);
+        let mut record = Record { promise, ..Record::of(told.clone()) };
+        record.abandoned.clear();
+        self.record = Known::Known(record);
+        if held && told.epoch > mine.epoch && !self.holds() {
+            self.lose(told);
+        }
+        if told.epoch == mine.epoch { Learned::Nothing } else { Learned::Newer }
+    }
+
+    /// Authority has gone to `told` without our doing: what is here was ours. Data that were not written since the
+    /// image `told` has are a replica of it; all others are orphans.
+    fn lose(&mut self, told: &Holder) {
+        let (epoch, node, since) = (told.epoch, self.node.clone(), self.now);
+        let until = self.last_run.as_ref().and_then(|r| r.until);
+        let clean = self.last_run.as_ref().is_some_and(|r| r.until.is_some() && !r.crashed);
+        for rid in self.copies.rids.clone() {
+            let image = self.sent.get(&rid).and_then(|s| s.get(&told.node)).map(|s| s.image.clone()).unwrap_or_default();
+            let same = clean && image.frozen_at.zip(until).is_some_and(|(frozen, until)| frozen >= until);
+            let state = if same { State::Replica } else { State::Orphan };
+            let written_until = if same { None } else { until };
+            let dst = self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone());
+            let replica =
+                Replica { node: node.clone(), dst, state, epoch, from: Some(told.node.clone()), image, since, written_until, kept: None };
+            self.replicas.insert(rid, Known::Known(replica));
+        }
+    }
+
+    /// A record that is not known here is settled when every other node has answered and none knows less than our
+    /// own data do. True: it is known now.
+    pub fn resolve<'a>(&mut self, answers: impl Iterator<Item = Option<&'a Answer>>) -> bool {
+        if self.record.fault().is_none() {
+            return true;
+        }
+        let mut best: Option<Holder> = None;
+        let mut rival = None;
+        for answer in answers {
+            let Some(holder) = answer.filter(|a| a.unsure.is_none()).and_then(|a| a.holder.clone()) else { return false };
+            match &best {
+                Some(known) if known.epoch > holder.epoch => {}
+                Some(known) if known.epoch == holder.epoch && known.copy != holder.copy => rival = Some(holder),
+                _ => best = Some(holder),
+            }
+        }
+        let Some(best) = best.filter(|b| b.epoch >= self.highest()) else { return false };
+        let rival = rival.filter(|r| r.epoch == best.epoch);
+        self.record = Known::Known(Record { rival, ..Record::of(best.clone()) });
+        if !self.holds() {
+            let own = self.replicas.values().any(|r| r.known().is_some_and(|r| r.state == State::Live && r.node == self.node));
+            if own {
+                self.lose(&best);
+            }
+        }
+        true
+    }
+
+    /// Promises `claim`, or says why not. `busy`: the service runs here, or is being started.
+    pub fn promise_to(&mut self, claim: &Promise, busy: Option<&str>) -> Result<(), String> {
+        let holder = self.holder().map_err(|why| format!("{} does not know who holds {}: {why}", self.node, self.service))?;
+        if holder.epoch >= claim.epoch {
+            return Err(format!("{} knows {} to hold {} (epoch {})", self.node, holder.node, self.service, holder.epoch));
+        }
+        if let Some(other) = self.promise().filter(|p| p.epoch >= claim.epoch && p.node != claim.node) {
+            return Err(format!("{} is taking {} over (epoch {}, promised by {})", other.node, self.service, other.epoch, self.node));
+        }
+        if let Some(what) = busy {
+            return Err(what.to_owned());
+        }
+        let mut record = self.record.known().cloned().unwrap_or_else(|| Record::of(holder));
+        record.promise = Some(Promise { at: self.now, ..claim.clone() });
+        self.record = Known::Known(record);
+        Ok(())
+    }
+
+    /// Forgets a promise that its claimant has given up.
+    pub fn release(&mut self, claim: &Promise) {
+        if let Known::Known(record) = &mut self.record
+            && record.promise.as_ref().is_some_and(|p| p.node == claim.node && p.epoch == claim.epoch)
+        {
+            record.promise = None;
+        }
+    }
+
+    /// This node's copy holds authority from now on, in `epoch`; writes of the copies `abandoned` are given up. All
+    /// data here become live, their base forgotten.
+    pub fn take(&mut self, epoch: u64, handed: bool, abandoned: Vec<String>) {
+        let from = self.holder().ok().map(|h| h.copy);
+        let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
+        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed };
+        self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
+        self.set_live();
+    }
+
+    /// All data here are the holder's own; where they came from is kept, as a takeover may be undone.
+    pub fn set_live(&mut self) {
+        let Ok(holder) = self.holder() else { return };
+        for rid in self.copies.rids.clone() {
+            let old = self.replicas.get(&rid).and_then(|r| r.known()).filter(|r| r.node == self.node);
+            if old.is_some_and(|r| r.state == State::Live && r.epoch == holder.epoch) {
+                continue;
+            }
+            let live = Replica {
+                node: self.node.clone(),
+                dst: old.and_then(|r| r.dst.clone()),
+                state: State::Live,
+                epoch: holder.epoch,
+                from: old.and_then(|r| r.from.clone()),
+                image: old.map(|r| r.image.clone()).unwrap_or_default(),
+                since: self.now,
+                written_until: None,
+                kept: None,
+            };
+            self.replicas.insert(rid, Known::Known(live));
+        }
+    }
+
+    /// Authority goes to `holder`'s copy by our own doing, with all data: what is here is a replica of `images`.
+    pub fn hand_over(&mut self, holder: Holder, images: &BTreeMap<String, Image>) {
+        let epoch = holder.epoch;
+        let from = holder.node.clone();
+        self.record = Known::Known(Record::of(holder));
+        for rid in self.copies.rids.clone() {
+            let dst = self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone());
+            let image = images.get(&rid).cloned();
+            // what could not be sent is not the same as what the new holder has
+            let state = if image.is_some() { State::Replica } else { State::Orphan };
+            let replica = Replica {
+                node: self.node.clone(),
+                dst,
+                state,
+                epoch,
+                from: Some(from.clone()),
+                image: image.unwrap_or_default(),
+                since: self.now,
+                written_until: None,
+                kept: None,
+            };
+            self.replicas.insert(rid, Known::Known(replica));
+        }
+    }
+}

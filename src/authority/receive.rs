@@ -1,0 +1,106 @@
+//! May a sender write here? The part of the gate that is about authority; what is mounted and running is another's.
+
+use super::words::{instant, span};
+use super::{Here, Refusal};
+use crate::state::gate::Question;
+use crate::state::replica::State;
+
+/// Why what `question` wants to send for `rid` is refused here, if it is. `here` has learned from the question before.
+/// Replications that stay inside a copy are checked for the epoch alone.
+pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
+    let (service, node, sender) = (&here.service, &here.node, &question.node);
+    let what = format!("{rid} of {service} is not sent from {sender} to {node}");
+    let holder = match here.holder() {
+        Ok(holder) => holder,
+        Err(why) => {
+            return Some(Refusal {
+                what,
+                why: format!("{node} cannot tell who holds the data: {why}"),
+                stake: format!("what may have been written on {node}"),
+                remedy: format!("on {node}: svcmgr -s {service} startstandby   (asks the other nodes and remembers)"),
+            });
+        }
+    };
+    let copy = question.copy.as_deref().unwrap_or_default();
+    if holder.epoch > question.epoch {
+        let how = if holder.handed { "was handed the data" } else { "took over" };
+        return Some(Refusal {
+            what: format!("{what}: {sender} does not hold the data any more"),
+            why: format!(
+                "{} {how} at {} (epoch {}, {sender} is of epoch {})",
+                holder.node,
+                instant(holder.since, here.now),
+                holder.epoch,
+                question.epoch
+            ),
+            stake: format!("what was written on {} since then: {}", holder.node, span(here.now - holder.since)),
+            remedy: format!("on {sender}: svcmgr -s {service} where"),
+        });
+    }
+    if here.copies.named(copy, sender) == here.copy() {
+        return None;
+    }
+    if let Some(rival) = here.rival() {
+        return Some(split(here, &what, &rival.node));
+    }
+    if here.copies.named(copy, sender) != here.holding() {
+        return Some(split(here, &what, sender));
+    }
+    if let Some(promise) = here.promise() {
+        return Some(Refusal {
+            what: format!("{what}: a takeover has begun"),
+            why: format!("{} was promised the data by {node} at {}", promise.node, instant(promise.at, here.now)),
+            stake: format!("what {} may have written since", promise.node),
+            remedy: format!("on {}: svcmgr -s {service} where", promise.node),
+        });
+    }
+    let data = here.data(rid);
+    if let Some(fault) = data.fault {
+        return Some(Refusal {
+            what: format!("{what}: {node} cannot tell what it has"),
+            why: fault,
+            stake: format!("what may have been written on {node}"),
+            remedy: format!("on {sender}: svcmgr -s {service} sync full --rid {rid} --abandon {node}   (overwrites it)"),
+        })
+        .filter(|_| !given_up(here, question));
+    }
+    if data.state == Some(State::Orphan) && !given_up(here, question) {
+        let until = data.written_until.map_or_else(|| "it is not known until when".into(), |at| format!("until {}", instant(at, here.now)));
+        return Some(Refusal {
+            what: format!("{what}: {node} has writes of its own"),
+            why: format!("{node} ran {service} ({until}), and {sender} never had those writes"),
+            stake: format!(
+                "the writes made on {node} after {}",
+                data.image.frozen_at.map_or_else(|| "its last sync".into(), |at| instant(at, here.now))
+            ),
+            remedy: if Some(&data_copy(here)) == here.copies.home().map(|c| &c.name) {
+                format!("on {sender}: svcmgr -s {service} giveback   (to return to {node})")
+            } else {
+                format!("on {sender}: svcmgr -s {service} sync full --abandon {node}   (gives those writes up)")
+            },
+        });
+    }
+    None
+}
+
+fn data_copy(here: &Here) -> String {
+    here.copy().map(|c| c.name.clone()).unwrap_or_default()
+}
+
+/// The sender's record says that someone gave this copy's writes up; or this is a giveback that was prepared.
+fn given_up(here: &Here, question: &Question) -> bool {
+    here.copy().is_some_and(|c| question.abandoned.contains(&c.name))
+}
+
+fn split(here: &Here, what: &str, other: &str) -> Refusal {
+    let (service, node) = (&here.service, &here.node);
+    let mine = here.holder().map(|h| h.node).unwrap_or_default();
+    Refusal {
+        what: format!("{what}: two copies both hold the data"),
+        why: format!("{mine} and {other} took over without seeing each other (epoch {})", here.holder().map_or(0, |h| h.epoch)),
+        stake: "the writes of one of them: someone has to choose".to_owned(),
+        remedy: format!(
+            "on the one to keep: svcmgr -s {service} takeover --abandon OTHER   (compare first, on {node}: svcmgr -s {service} where)"
+        ),
+    }
+}

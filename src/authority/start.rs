@@ -1,0 +1,567 @@
+//! May the service start here, and must authority be taken over first? Decided with what this node knows and what
+//! the peers answered.
+
+use super::copies::Copy;
+use super::words::{instant, list, span};
+use super::{Here, Refusal};
+use crate::state::authority::Holder;
+use crate::state::gate::Answer;
+use crate::state::replica::State;
+use chrono::{DateTime, Duration, Local};
+use std::collections::BTreeMap;
+
+/// What each other node of the service answered, or why it did not.
+pub type Answers = BTreeMap<String, Result<Answer, String>>;
+
+/// What is decided with. `here` has learned from the answers before.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// This node.
+    pub here: &'a Here,
+    /// The others.
+    pub answers: &'a Answers,
+    /// Nodes of a site run side by side.
+    pub flex: bool,
+}
+
+/// What was typed.
+#[derive(Debug, Clone, Default)]
+pub struct How {
+    /// `takeover`: the holder is asked to hand over; not `start`.
+    pub takeover: bool,
+    /// `--force`.
+    pub force: bool,
+    /// `--abandon`: the node whose writes are given up.
+    pub abandon: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It starts, after this.
+    Go(Go),
+    /// It does not.
+    Refuse(Refusal),
+}
+
+/// What has to be done before the first resource starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Go {
+    /// Authority has to be claimed in this epoch.
+    pub claim: Option<u64>,
+    /// The node that has to hand the data over first: it stops, sends the last writes, gives authority away.
+    pub handover: Option<String>,
+    /// Nodes where the service runs and has to be stopped, as their writes are given up.
+    pub stop: Vec<String>,
+    /// Copies whose writes are given up.
+    pub abandoned: Vec<String>,
+    /// Nodes of the holder that did not answer: a bulk start asks before it takes over from them.
+    pub silent: Vec<String>,
+    /// What the person at the terminal should know.
+    pub warnings: Vec<String>,
+}
+
+/// Decides.
+pub fn decide(view: &View, how: &How) -> Decision {
+    steps(view, how).map_or_else(Decision::Refuse, Decision::Go)
+}
+
+fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
+    let here = view.here;
+    if how.abandon.is_none() {
+        running_elsewhere(view, how)?;
+    }
+    if !here.copies.replicated() {
+        return Ok(Go { warnings: not_asked(view), ..Go::default() });
+    }
+    let holder = match here.holder() {
+        Ok(holder) => holder,
+        Err(_) if how.force => {
+            return Ok(taken(
+                view,
+                vec![format!("nobody could tell who holds {}: the data of {} are taken for the newest (--force)", here.service, here.node)],
+            ));
+        }
+        Err(why) => return Err(unsure(view, &why)),
+    };
+    if let Some(node) = &how.abandon {
+        return abandon(view, how, &holder, node);
+    }
+    if let Some(rival) = here.rival() {
+        return Err(split(view, &holder, rival));
+    }
+    claims_elsewhere(view, how)?;
+    if here.holds() {
+        return Ok(Go { warnings: not_asked(view), ..Go::default() });
+    }
+    let mut go = taken(view, Vec::new());
+    own_data(view, how, &holder, &mut go)?;
+    if how.takeover {
+        return planned(view, how, &holder, go);
+    }
+    fresher(view, how, &mut go)?;
+    last_writes(view, &holder, &mut go);
+    Ok(go)
+}
+
+/// A takeover by an epoch above everything that was heard of.
+fn taken(view: &View, warnings: Vec<String>) -> Go {
+    Go { claim: Some(highest(view) + 1), warnings, ..Go::default() }
+}
+
+fn highest(view: &View) -> u64 {
+    let told = answered(view)
+        .map(|(_, a)| a.holder.as_ref().map_or(a.epoch, |h| h.epoch.max(a.epoch)).max(a.promise.as_ref().map_or(0, |p| p.epoch)));
+    told.fold(view.here.highest(), u64::max)
+}
+
+fn answered<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a String, &'a Answer)> + use<'a> {
+    view.answers.iter().filter_map(|(node, answer)| Some((node, answer.as_ref().ok().filter(|a| a.known())?)))
+}
+
+fn same_site(view: &View, node: &str) -> bool {
+    view.here.copies.of_node(node).is_some() && view.here.copies.of_node(node) == view.here.copy()
+}
+
+fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
+    let (service, node) = (&view.here.service, &view.here.node);
+    let up = answered(view).find(|(peer, a)| a.running == Some(true) && !(view.flex && same_site(view, peer)));
+    if let Some((peer, answer)) = up {
+        let holds = view.here.holder().is_ok_and(|h| view.here.copies.named(&h.copy, &h.node) == view.here.copies.of_node(peer));
+        // what a planned takeover is for
+        if how.takeover && holds && !same_site(view, peer) && !view.here.holds() {
+            return Ok(());
+        }
+        let remedy = if same_site(view, peer) || !view.here.copies.replicated() {
+            format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
+        } else if holds {
+            format!(
+                "on {node}: svcmgr -s {service} takeover   (stops it on {peer}, sends its last writes, starts it here: nothing is lost)"
+            )
+        } else {
+            format!("on {peer}: svcmgr -s {service} stop   (or see who has what: svcmgr -s {service} where)")
+        };
+        return Err(Refusal {
+            what: format!("{service} is not started on {node}: it is up on {peer}"),
+            why: format!("{peer} says so now (avail {})", answer.avail.as_deref().unwrap_or("not known")),
+            stake: "two running instances make two different copies of the data: the writes of one would be lost".into(),
+            remedy,
+        });
+    }
+    let starting = answered(view).find(|(peer, a)| a.busy.is_some() && same_site(view, peer) && !view.flex);
+    if let Some((peer, answer)) = starting {
+        return Err(Refusal {
+            what: format!("{service} is not started on {node}: {peer}, which shares its data, is at work with it"),
+            why: format!("{peer} is doing `{}` at this moment", answer.busy.as_deref().unwrap_or_default()),
+            stake: "two instances on the same disks destroy them".into(),
+            remedy: format!("on {node}: svcmgr -s {service} start   (again, when {peer} is done)"),
+        });
+    }
+    Ok(())
+}
+
+/// Peers that were not reached, each with its reason.
+fn not_asked(view: &View) -> Vec<String> {
+    silent(view, |_| true)
+        .into_iter()
+        .map(|(node, why)| format!("{node} does not answer ({why}): not asked whether {} runs there", view.here.service))
+        .collect()
+}
+
+fn silent<'a>(view: &View<'a>, of: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a str)> {
+    view.answers.iter().filter(|(node, _)| of(node)).filter_map(|(node, a)| Some((node.as_str(), a.as_ref().err()?.as_str()))).collect()
+}
+
+fn unsure(view: &View, why: &str) -> Refusal {
+    let (service, node) = (&view.here.service, &view.here.node);
+    let missing: Vec<String> = view
+        .answers
+        .iter()
+        .filter(|(_, a)| !a.as_ref().is_ok_and(|a| a.unsure.is_none() && a.holder.is_some()))
+        .map(|(n, _)| n.clone())
+        .collect();
+    let (who, remedy) = if missing.is_empty() {
+        (
+            "the other nodes know less than the data here".to_owned(),
+            format!("on the node with the newest data: svcmgr -s {service} takeover --force"),
+        )
+    } else {
+        (
+            format!("{} could not tell either", list(&missing)),
+            format!(
+                "on {node}: svcmgr -s {service} start   (again, when {} is reached), or takeover --force to take the data of {node} for the newest",
+                list(&missing)
+            ),
+        )
+    };
+    Refusal {
+        what: format!("{service} is not started on {node}: it is not known which copy of the data is the newest"),
+        why: format!("{why}. {who}"),
+        stake: "newer writes on another node".into(),
+        remedy,
+    }
+}
+
+fn split(view: &View, holder: &Holder, rival: &Holder) -> Refusal {
+    let (service, node) = (&view.here.service, &view.here.node);
+    let said = |h: &Holder| format!("{} since {}", h.node, instant(h.since, view.here.now));
+    Refusal {
+        what: format!("{service} is not started on {node}: two copies both hold the data"),
+        why: format!("{} and {} took over without seeing each other (epoch {})", said(holder), said(rival), holder.epoch),
+        stake: "the writes of one of them: someone has to choose".into(),
+        remedy: format!(
+            "on the one to keep: svcmgr -s {service} takeover --abandon OTHER   (on {}: --abandon {})",
+            holder.node, rival.node
+        ),
+    }
+}
+
+/// A takeover that somebody else has begun and nobody has ended.
+fn claims_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
+    let here = view.here;
+    let told = answered(view).filter_map(|(_, a)| a.promise.clone().filter(|p| a.holder.as_ref().is_none_or(|h| p.epoch > h.epoch)));
+    let known = here.holder().map_or(0, |h| h.epoch);
+    for claim in
+        told.chain(here.promise().cloned()).filter(|p| p.node != here.node && p.epoch > known && here.copies.of_node(&p.node).is_some())
+    {
+        let (service, node) = (&here.service, &here.node);
+        let refused = |why: String, remedy: String| Refusal {
+            what: format!("{service} is not started on {node}: {} has begun to take it over", claim.node),
+            why,
+            stake: "two copies that are both written: the writes of one would be lost".into(),
+            remedy,
+        };
+        match view.answers.get(&claim.node) {
+            Some(Ok(answer)) if answer.busy.is_none() => {} // it has given up, and says so
+            Some(Ok(answer)) => {
+                let doing = answer.busy.as_deref().unwrap_or_default();
+                return Err(refused(
+                    format!("{} is doing `{doing}` at this moment", claim.node),
+                    format!("on {node}: svcmgr -s {service} where   (and see what came of it)"),
+                ));
+            }
+            _ if how.force => {}
+            _ => {
+                return Err(refused(
+                    format!("it was promised the data at {}, and does not answer now", instant(claim.at, here.now)),
+                    format!("on {node}: svcmgr -s {service} start --force   (only if {} is dead)", claim.node),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is here can be started from.
+fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), Refusal> {
+    let here = view.here;
+    let (service, node, who) = (&here.service, &here.node, &holder.node);
+    let since = format!(
+        "{who} {} at {} (epoch {})",
+        if holder.handed { "was handed the data" } else { "holds the data: it took over" },
+        instant(holder.since, here.now),
+        holder.epoch
+    );
+    for rid in &here.copies.rids {
+        let data = here.data(rid);
+        let of = data.image.frozen_at.map_or_else(String::new, |at| format!(" of {}", instant(at, here.now)));
+        let kept = data.kept.as_ref().map(|k| format!("; what was here before is kept in {k}")).unwrap_or_default();
+        let refused = |why: String, stake: String, remedy: String| {
+            Err(Refusal { what: format!("{service} is not started on {node}: {rid} is not a whole, current copy"), why, stake, remedy })
+        };
+        match data.state {
+            Some(State::Replica | State::Live) => {}
+            Some(State::Orphan) => {
+                let home = here.copies.home().is_some_and(|h| Some(h) == here.copy());
+                let back = if home {
+                    format!("on {who}: svcmgr -s {service} giveback   (brings its data home and starts here)")
+                } else {
+                    format!("on {who}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here)")
+                };
+                let until = data.written_until.map_or_else(String::new, |at| format!(", until {}", instant(at, here.now)));
+                return Err(Refusal {
+                    what: format!("{service} is not started on {node}: its data are not the newest any more"),
+                    why: since,
+                    stake: format!(
+                        "{} of writes on {who}; and what {node} wrote after its last sync{of}{until}, which only {node} has",
+                        span(here.now - holder.since)
+                    ),
+                    remedy: format!("{back}; to keep the data of {node} instead: on {node}: svcmgr -s {service} takeover --abandon {who}"),
+                });
+            }
+            Some(State::InProgress) if how.force => go
+                .warnings
+                .push(format!("{rid}: a transfer was under way and was not confirmed: files may be partly new, partly old{kept}")),
+            Some(State::Torn | State::None) | None if how.force => go
+                .warnings
+                .push(format!("{rid}: there is no whole copy on {node} ({})", data.fault.as_deref().unwrap_or("started by --force"))),
+            Some(State::InProgress) => {
+                return refused(
+                    format!("a transfer from {who} was under way and was not confirmed: files may be partly new, partly old{kept}"),
+                    format!("consistent data: the last whole copy was{}", if of.is_empty() { " never made" } else { &of }),
+                    format!(
+                        "on {who}: svcmgr -s {service} sync update --force; if {who} is lost, on {node}: svcmgr -s {service} start --force"
+                    ),
+                );
+            }
+            Some(State::Torn) => {
+                return refused(
+                    "its first copy is not complete".into(),
+                    "all data that are missing".into(),
+                    format!("on {who}: svcmgr -s {service} sync full; if {who} is lost, on {node}: svcmgr -s {service} start --force"),
+                );
+            }
+            Some(State::None) | None => {
+                return refused(
+                    data.fault.unwrap_or_else(|| format!("no copy was ever received on {node}; {since}")),
+                    format!("the data of {service}, which are on {who}"),
+                    format!("on {who}: svcmgr -s {service} sync full; if {who} is lost, on {node}: svcmgr -s {service} start --force"),
+                );
+            }
+        }
+    }
+    rounds(view, go);
+    Ok(())
+}
+
+fn rounds(view: &View, go: &mut Go) {
+    let here = view.here;
+    let images: Vec<_> = here.copies.rids.iter().map(|rid| (rid, here.data(rid).image)).collect();
+    let first = images.first().and_then(|(_, i)| i.round.clone());
+    if images.iter().any(|(_, i)| i.round != first) {
+        let said: Vec<String> = images
+            .iter()
+            .map(|(rid, i)| format!("{rid} of {}", i.frozen_at.map_or_else(|| "an unknown time".into(), |at| instant(at, here.now))))
+            .collect();
+        go.warnings.push(format!("the copies here are of different times: {}", said.join(", ")));
+    }
+}
+
+/// The oldest of the data here.
+fn data_of(here: &Here) -> Option<DateTime<Local>> {
+    here.copies.rids.iter().filter_map(|rid| here.data(rid).image.frozen_at).min()
+}
+
+fn nodes_of<'a>(view: &View<'a>, holder: &Holder) -> Option<&'a Copy> {
+    view.here.copies.named(&holder.copy, &holder.node)
+}
+
+fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Refusal> {
+    let (service, node) = (&view.here.service, &view.here.node);
+    let nodes = nodes_of(view, holder).map(|c| c.nodes.clone()).unwrap_or_default();
+    let there = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(Answer::known));
+    let up = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.running == Some(true)));
+    let ran = |peer: &&String| view.answers.get(*peer).and_then(|a| a.as_ref().ok()?.up_until);
+    let from = nodes.iter().find(up).or_else(|| nodes.iter().filter(there).max_by_key(ran));
+    if let Some(from) = from {
+        go.handover = Some(from.clone());
+        return Ok(go);
+    }
+    if how.force {
+        last_writes(view, holder, &mut go);
+        return Ok(go);
+    }
+    let age = data_of(view.here).map_or_else(
+        || "is of an unknown time".into(),
+        |at| format!("is of {}, {} old", instant(at, view.here.now), span(view.here.now - at)),
+    );
+    Err(Refusal {
+        what: format!("{service} is not taken over by {node}: {} cannot hand it over", list(&nodes)),
+        why: format!(
+            "{}",
+            silent(view, |n| nodes.iter().any(|x| x == n))
+                .iter()
+                .map(|(n, why)| format!("{n} does not answer: {why}"))
+                .collect::<Vec<_>>()
+                .join("; ")
+        ),
+        stake: format!("what {} wrote after the copy here, which {age}", list(&nodes)),
+        remedy: format!("on {node}: svcmgr -s {service} start   (takes over without {}, if it is dead)", list(&nodes)),
+    })
+}
+
+/// Somebody who is not the holder has newer data than we.
+fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal> {
+    let here = view.here;
+    let mut best: Option<(&String, DateTime<Local>, DateTime<Local>)> = None;
+    for rid in &here.copies.rids {
+        let mine = here.data(rid).image.frozen_at;
+        for (peer, answer) in answered(view).filter(|(peer, _)| here.copies.of_node(peer) != here.copy()) {
+            let held = answer.rids.get(rid).and_then(|v| v.held.as_ref()).filter(|h| h.state == Some(State::Replica));
+            let (Some(theirs), mine) = (held.and_then(|h| h.image.frozen_at), mine.unwrap_or_default()) else { continue };
+            if theirs > mine && best.is_none_or(|(_, at, _)| theirs > at) {
+                best = Some((peer, theirs, mine));
+            }
+        }
+    }
+    let Some((peer, theirs, mine)) = best else { return Ok(()) };
+    let said = format!("{peer} has a copy of {}, {node} of {}", instant(theirs, here.now), instant(mine, here.now), node = here.node);
+    if how.force {
+        go.warnings.push(format!("an older copy is chosen (--force): {said}"));
+        return Ok(());
+    }
+    Err(Refusal {
+        what: format!("{} is not started on {}: {peer} has newer data", here.service, here.node),
+        why: said,
+        stake: format!("{} of writes that {peer} has and {} has not", span(theirs - mine), here.node),
+        remedy: format!("on {peer}: svcmgr -s {0} start   (or here all the same: svcmgr -s {0} start --force)", here.service),
+    })
+}
+
+/// Warnings about what the holder has and we do not.
+fn last_writes(view: &View, holder: &Holder, go: &mut Go) {
+    let here = view.here;
+    let nodes = nodes_of(view, holder).map(|c| c.nodes.clone()).unwrap_or_default();
+    let of = data_of(here);
+    let copy = match of {
+        Some(at) => format!("this copy is of {}", instant(at, here.now)),
+        None => "this copy is of an unknown time".into(),
+    };
+    for (node, why) in silent(view, |n| nodes.iter().any(|x| x == n)) {
+        let age = of.map_or_else(String::new, |at| format!(", {} old", span(here.now - at)));
+        go.warnings.push(format!("{node} does not answer ({why}): not asked. {copy}{age}: what {node} wrote after that is not here"));
+        go.silent.push(node.to_owned());
+    }
+    let said = nodes.iter().filter_map(|n| Some((n, view.answers.get(n)?.as_ref().ok()?)));
+    if let Some((node, answer)) = said.max_by_key(|(_, a)| a.up_until) {
+        let skew = skew(answer, here.now);
+        let (until, crashed) = (answer.up_until, answer.crashed);
+        match (until, of) {
+            (Some(until), Some(at)) if until > at => {
+                let (least, note) = if crashed { ("at least ", " (it crashed: it may have run longer)") } else { ("", "") };
+                go.warnings.push(format!(
+                    "{node} ran until {least}{}, {copy}: {least}{} of writes are on {node} only{note}. to lose nothing: stop, then svcmgr -s {} takeover",
+                    instant(until, here.now), span(until - at), here.service
+                ));
+            }
+            (None, _) if answer.running != Some(true) => {
+                go.warnings.push(format!("{node} cannot tell until when {} ran there; {copy}", here.service))
+            }
+            _ => {}
+        }
+        if skew.abs() > Duration::seconds(60) {
+            go.warnings.push(format!(
+                "the clock of {node} is {} {} that of {}: compare times with care",
+                span(skew.abs()),
+                if skew > Duration::zero() { "ahead of" } else { "behind" },
+                here.node
+            ));
+        }
+    }
+    for (peer, why) in silent(view, |n| !nodes.iter().any(|x| x == n)) {
+        go.warnings.push(format!("{peer} does not answer ({why}): not asked whether it has newer data"));
+    }
+}
+
+/// How far a peer's clock is ahead of ours.
+pub fn skew(answer: &Answer, now: DateTime<Local>) -> Duration {
+    let clock = answer.clock.as_deref().and_then(|c| DateTime::parse_from_rfc3339(c).ok());
+    clock.map_or_else(Duration::zero, |c| c.with_timezone(&Local) - now)
+}
+
+/// Someone chooses: what `node` has written is given up, the data here are kept.
+fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Refusal> {
+    let here = view.here;
+    let (service, me) = (&here.service, &here.node);
+    let refused = |why: String, remedy: String| Refusal {
+        what: format!("the data of {node} are not given up"),
+        why,
+        stake: format!("the writes of {node}"),
+        remedy,
+    };
+    let see = format!("on {me}: svcmgr -s {service} where");
+    let Some(loser) = here.copies.of_node(node) else {
+        return Err(refused(format!("{node} is not a node of {service}"), see));
+    };
+    if Some(loser) == here.copy() {
+        return Err(refused(format!("{node} has the same data as {me}"), see));
+    }
+    let mut go = taken(view, Vec::new());
+    for peer in &loser.nodes {
+        match view.answers.get(peer) {
+            Some(Ok(answer)) if answer.running == Some(true) || answer.busy.is_some() => go.stop.push(peer.clone()),
+            Some(Ok(_)) => {}
+            _ if how.force => go.warnings.push(format!("{peer} does not answer: {service} may be running there (--force)")),
+            _ => {
+                return Err(refused(
+                    format!("{peer} does not answer: {service} may be running there"),
+                    format!("on {me}: svcmgr -s {service} takeover --abandon {node} --force   (only if {peer} is dead)"),
+                ));
+            }
+        }
+    }
+    let others = answered(view)
+        .find(|(peer, a)| a.running == Some(true) && !loser.nodes.contains(peer) && Some(*peer) != Some(me) && !(same_site(view, peer)));
+    if let Some((peer, _)) = others {
+        return Err(refused(format!("{service} is up on {peer}, which is neither"), format!("on {peer}: svcmgr -s {service} stop")));
+    }
+    for rid in &here.copies.rids {
+        let data = here.data(rid);
+        if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
+            return Err(refused(
+                format!("{rid} is not a whole copy on {me}"),
+                format!("on {}: svcmgr -s {service} sync full --abandon {me}", holder.node),
+            ));
+        }
+    }
+    go.abandoned.push(loser.name.clone());
+    let since = if here.copies.named(&holder.copy, &holder.node) == Some(loser) {
+        holder.since
+    } else {
+        here.rival().map_or(holder.since, |r| r.since)
+    };
+    go.warnings.push(format!(
+        "what {node} has written since {} is given up, as you say (--abandon): the data of {me} are kept",
+        instant(since, here.now)
+    ));
+    Ok(go)
+}
+
+/// What `boot` does on a node whose copy holds authority, when other copies are configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// The service starts.
+    Start,
+    /// Only what is always on: why.
+    Standby(String),
+    /// Nobody has answered yet.
+    Wait,
+}
+
+/// Decides for a boot. `down`: for how long this node was down, if that is known; `alone`: for how long it may have
+/// been to start without having asked anybody, `None` for any time; `over`: it has waited long enough.
+pub fn boot(view: &View, down: Option<Duration>, alone: Option<Duration>, over: bool) -> Boot {
+    let here = view.here;
+    if !here.copies.replicated() {
+        return Boot::Start;
+    }
+    match here.holder() {
+        Err(why) => return if over { Boot::Standby(format!("it is not known who holds the data: {why}")) } else { Boot::Wait },
+        Ok(_) if here.rival().is_some() => return Boot::Standby("two copies both hold the data: see `where`".into()),
+        Ok(holder) if !here.holds() => {
+            return Boot::Standby(format!(
+                "{} holds the data since {} (epoch {})",
+                holder.node,
+                instant(holder.since, here.now),
+                holder.epoch
+            ));
+        }
+        Ok(_) => {}
+    }
+    if answered(view).any(|(node, _)| here.copies.of_node(node) != here.copy()) {
+        return Boot::Start; // start itself looks at what they said
+    }
+    if !over {
+        return Boot::Wait;
+    }
+    match (down, alone) {
+        (_, None) | (None, _) => Boot::Start,
+        (Some(down), Some(alone)) if down < alone => Boot::Start,
+        (Some(down), Some(alone)) => Boot::Standby(format!(
+            "no node of another copy answers, and this node was down for {}: longer than boot_alone ({}). another site may have taken over. to start here: svcmgr -s {} start",
+            span(down),
+            span(alone),
+            here.service
+        )),
+    }
+}

@@ -1,0 +1,133 @@
+//! `var/NAME/RID.replica.json`: what the data of one replication are on this node. `var/NAME/RID.sent.json`: what
+//! this node knows its peers to have. One JSON object each, written atomically.
+
+use super::authority::{Known, read_json, write_json};
+use crate::error::Result;
+use chrono::{DateTime, Local};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What data are to the holder's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// The holder's own.
+    #[serde(rename = "live")]
+    Live,
+    /// As they were on the holder at one instant, untouched since.
+    #[serde(rename = "replica")]
+    Replica,
+    /// A transfer that is not atomic has begun and was not confirmed: partly new, partly old.
+    #[serde(rename = "in progress")]
+    InProgress,
+    /// Written here after the last image that the holder has in common: old primary, forced start.
+    #[serde(rename = "orphan")]
+    Orphan,
+    /// A first copy that is not whole.
+    #[serde(rename = "torn")]
+    Torn,
+    /// Nothing was ever received.
+    #[serde(rename = "none")]
+    None,
+}
+
+impl State {
+    /// As printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Replica => "replica",
+            Self::InProgress => "in progress",
+            Self::Orphan => "orphan",
+            Self::Torn => "torn",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One instant of the data, as it was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Image {
+    /// What the driver knows it by: LVM uuid, guid. rsync has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// When the data were so, by the sender's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen_at: Option<DateTime<Local>>,
+    /// The command that sent it: all replicas of one round belong together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<String>,
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// The node it was written on: a file copied from elsewhere says nothing about this node.
+    pub node: String,
+    /// Where the data are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    /// What they are.
+    pub state: State,
+    /// The epoch in which that was so.
+    pub epoch: u64,
+    /// Who sent them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The last image that was whole here: of a replica, what it is; else what it was based on.
+    #[serde(default)]
+    pub image: Image,
+    /// Since when it is in this state, by this node's clock.
+    pub since: DateTime<Local>,
+    /// Of an orphan: when it was written last, as far as this node can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_until: Option<DateTime<Local>>,
+    /// A snapshot that keeps what was here before the transfer that is in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
+/// What this node knows a peer to have of one replication.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sent {
+    /// The last image that arrived whole.
+    pub image: Image,
+    /// A later transfer has begun and was not confirmed: when it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_since: Option<DateTime<Local>>,
+    /// Why it failed, if that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The file of a replication on this node.
+pub fn path(var: &Path, service: &str, rid: &str) -> PathBuf {
+    var.join(service).join(format!("{rid}.replica.json"))
+}
+
+/// Reads it.
+pub fn read(var: &Path, service: &str, rid: &str) -> Known<Replica> {
+    read_json(&path(var, service, rid))
+}
+
+/// Replaces it. When this returns, it is on the disk.
+pub fn write(var: &Path, service: &str, rid: &str, replica: &Replica) -> Result<()> {
+    write_json(&path(var, service, rid), replica)
+}
+
+/// The file of what peers have.
+pub fn sent_path(var: &Path, service: &str, rid: &str) -> PathBuf {
+    var.join(service).join(format!("{rid}.sent.json"))
+}
+
+/// What peers have, by node. Nothing when it cannot be read: the peers know better.
+pub fn read_sent(var: &Path, service: &str, rid: &str) -> BTreeMap<String, Sent> {
+    read_json(&sent_path(var, service, rid)).known().cloned().unwrap_or_default()
+}
+
+/// Replaces it.
+pub fn write_sent(var: &Path, service: &str, rid: &str, sent: &BTreeMap<String, Sent>) -> Result<()> {
+    write_json(&sent_path(var, service, rid), sent)
+}
