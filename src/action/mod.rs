@@ -1,5 +1,6 @@
 //! Actions on one service: which there are, what gates them, and how they are done.
 
+pub mod call;
 pub mod execute;
 pub mod gates;
 pub mod plan;

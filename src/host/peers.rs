@@ -30,8 +30,8 @@ pub const SSH: [&str; 14] = [
     "ServerAliveCountMax=3",
 ];
 
-/// How long a peer may take to let us in.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long a peer may take to let us in. With what it may take to answer, less than 10 s.
+const CONNECT: Duration = Duration::from_secs(8);
 
 /// Options that every connection has, as `svcmgr recv` on the peer counts on the keepalives.
 const ALWAYS: [(&str, &str); 3] = [("BatchMode=", "yes"), ("ServerAliveInterval=", "15"), ("ServerAliveCountMax=", "3")];
@@ -49,6 +49,8 @@ pub struct Peers {
 #[derive(Default)]
 struct Reached {
     known: Mutex<HashMap<String, Slot>>,
+    /// Those that were given up, with the reason.
+    silent: Mutex<HashMap<String, String>>,
     /// Of the sockets.
     folder: OnceLock<Option<PathBuf>>,
 }
@@ -99,9 +101,12 @@ impl Peers {
         Self::with(ssh, false)
     }
 
-    /// How to run commands on `node`. Takes at most 10 seconds the first time; threads that ask for the
+    /// How to run commands on `node`. Takes at most 8 seconds the first time; threads that ask for the
     /// same peer wait for the one answer, other peers are not held up.
     pub fn connect(&self, node: &str) -> Result<Remote, String> {
+        if let Some(why) = self.reached.silent.lock().ok().and_then(|silent| silent.get(node).cloned()) {
+            return Err(why);
+        }
         let slot = {
             let mut known = self.reached.known.lock().unwrap_or_else(PoisonError::into_inner);
             let index = known.len();
@@ -112,6 +117,13 @@ impl Peers {
             user => self.reach(&format!("{user}@{node}"), slot.1),
         });
         line.as_ref().map(|l| l.remote.clone()).map_err(Clone::clone)
+    }
+
+    /// For the rest of the command nobody asks `node` again: it has let us in, and does not answer.
+    pub fn give_up(&self, node: &str, why: &str) {
+        if let Ok(mut silent) = self.reached.silent.lock() {
+            silent.insert(node.to_owned(), why.to_owned());
+        }
     }
 
     /// The connection to `node` was there and has ended: the peer, or the way to it, is gone.

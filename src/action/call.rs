@@ -1,0 +1,75 @@
+//! Calls to the peers' gates: one question, one answer; all peers at the same time.
+
+use crate::authority::Here;
+use crate::authority::start::Answers;
+use crate::cmd::Cmd;
+use crate::host::Host;
+use crate::log::Logger;
+use crate::service::Service;
+use crate::state::gate::{Answer, Detail, Question, VERSION, to_line};
+use std::time::{Duration, Instant};
+
+/// How long a peer may think.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long all peers together may take to say how they stand, connecting included.
+const ALL: Duration = Duration::from_secs(9);
+
+/// What this node asks when it asks nothing in particular: it says who it is and what it knows.
+pub fn question(here: &Here) -> Question {
+    let holder = here.holder().ok();
+    Question {
+        version: VERSION,
+        node: here.node.clone(),
+        copy: here.copy().map(|c| c.name.clone()),
+        epoch: holder.as_ref().map_or(0, |h| h.epoch),
+        holder,
+        abandoned: here.abandoned(),
+        ..Question::default()
+    }
+}
+
+/// Asks the gate of `peer`; with `look`, it writes nothing there. The error says who does not answer, and why.
+pub fn gate(host: &Host, log: &Logger, service: &str, peer: &str, question: &Question, look: bool, limit: Duration) -> Result<Answer, String> {
+    let remote = host.peers.connect(peer).map_err(|why| format!("{peer} cannot be reached: {why}"))?;
+    let mut argv = host.peers.svcmgr(&host.paths, peer);
+    argv.extend(["-s".to_owned(), service.to_owned(), "gate".to_owned()]);
+    argv.extend(look.then(|| "--ask".to_owned()));
+    // what only looks is done in a dry run too; what the peer remembers is not
+    let cmd = if look { Cmd::probe(argv) } else { Cmd::change(argv) };
+    let cmd = cmd.on(&remote).input(format!("{}\n", to_line(question))).timeout(limit);
+    log.debug(cmd.line());
+    let out = host.runner.run(&cmd);
+    if let Some(failed) = out.failure() {
+        return Err(format!("svcmgr does not answer on {peer}: {}", failed.why()));
+    }
+    Answer::parse(&out.stdout).map_err(|why| format!("svcmgr does not answer on {peer}: {why}"))
+}
+
+/// Asks every other node of the service how it stands. Nothing is written anywhere; it takes 10 seconds at most.
+/// A peer that was silent once is not waited for again by the same command.
+pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answers {
+    let begun = Instant::now();
+    let rids = here.copies.rids.iter().map(|rid| (rid.clone(), Detail::default()));
+    let question = Question { rids: rids.collect(), ..question(here) };
+    let peers: Vec<&String> = service.config.scope.peers().collect();
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = peers
+            .into_iter()
+            .map(|peer| {
+                let question = &question;
+                let ask = move || {
+                    host.peers.connect(peer)?;
+                    let left = ALL.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
+                    let answer = gate(host, log, &service.name, peer, question, true, left);
+                    if answer.is_err() && begun.elapsed() >= ALL {
+                        host.peers.give_up(peer, "svcmgr there does not answer in time");
+                    }
+                    answer
+                };
+                (peer.clone(), scope.spawn(ask))
+            })
+            .collect();
+        asked.into_iter().map(|(peer, t)| (peer, t.join().unwrap_or_else(|_| Err("internal error".into())))).collect()
+    })
+}
