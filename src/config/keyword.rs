@@ -17,6 +17,8 @@ pub enum Type {
     Choice(&'static [&'static str]),
     /// A command line, split on white space, run without a shell.
     Command,
+    /// `90s`, `2m`, `1h`, `3d`, seconds; or one of these words.
+    Duration(&'static [&'static str]),
 }
 
 impl Type {
@@ -30,6 +32,8 @@ impl Type {
             Self::Json => "JSON".into(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Command => "command".into(),
+            Self::Duration([]) => "duration".into(),
+            Self::Duration(words) => format!("duration, or {}", words.join(", ")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::keyword::{
     Keyword,
-    Type::{Bool, Choice, Command, Int, Json, Text, Words},
+    Type::{Bool, Choice, Command, Duration, Int, Json, Text, Words},
 };
 use crate::resource::{self, Driver};
 use crate::sync;
@@ -57,6 +57,18 @@ pub const SERVICE: &[Keyword] = &[
     Keyword::new("flex_max_nodes", Int, "nodes that may run it"),
     Keyword::new("flex_cpu_low_threshold", Int, "percent").default("10"),
     Keyword::new("flex_cpu_high_threshold", Int, "percent").default("90"),
+    Keyword::new("copies", Choice(&["node", "site"]), "how often the data exist: once a node or once a site; default: by the syncs")
+        .unscoped(),
+    Keyword::new("boot_wait", Duration(&[]), "how long a boot here waits for an answer of a node with another copy of the data")
+        .default("2m")
+        .unscoped(),
+    Keyword::new(
+        "boot_alone",
+        Duration(&["always", "never"]),
+        "how long this node may have been down and still start at boot though nobody answers",
+    )
+    .default("15m")
+    .unscoped(),
     Keyword::new("anti_affinity", Words, "services that must be down here when this one starts"),
     Keyword::new("drp_type", Text, "informational").unscoped(),
     Keyword::new("drnoaction", Bool, "informational").default("false").unscoped(),

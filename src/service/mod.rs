@@ -6,14 +6,20 @@ pub mod status;
 pub mod validate;
 
 use crate::config::scope::ServiceConfig;
+use crate::config::value;
 use crate::host::{Cx, Host};
 use crate::log::Logger;
 use crate::resource::Resource;
 use crate::sync::SyncDriver;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The environments a service may be of.
 pub const SERVICE_TYPES: [&str; 10] = ["PRD", "PPRD", "REC", "INT", "DEV", "TST", "TMP", "DRP", "FOR", "PRA"];
+
+/// What `boot_wait` and `boot_alone` are when the file says nothing.
+const BOOT_WAIT: Duration = Duration::from_secs(120);
+const BOOT_ALONE: Duration = Duration::from_secs(900);
 
 /// How many nodes may run it at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +169,26 @@ impl Service {
         self.resources.iter().filter(|r| r.group() == Some("hb"))
     }
 
+    /// `boot_wait`: how long a boot waits for an answer of a node with another copy of the data. A value that nobody
+    /// understands is as none: `validate` says so.
+    pub fn boot_wait(&self) -> Duration {
+        self.duration("boot_wait").unwrap_or(BOOT_WAIT)
+    }
+
+    /// `boot_alone`: how long this node may have been down and still start at boot though nobody answers; `None`: for
+    /// any time.
+    pub fn boot_alone(&self) -> Option<Duration> {
+        match self.config.plain("DEFAULT", "boot_alone").unwrap_or_default() {
+            "always" => None,
+            "never" => Some(Duration::ZERO),
+            _ => Some(self.duration("boot_alone").unwrap_or(BOOT_ALONE)),
+        }
+    }
+
+    fn duration(&self, key: &str) -> Option<Duration> {
+        value::duration(self.config.plain("DEFAULT", key)?).ok()
+    }
+
     /// The resource with this rid.
     pub fn find(&self, rid: &str) -> Option<&Res> {
         self.resources.iter().find(|r| r.rid == rid)
@@ -172,5 +198,27 @@ impl Service {
     pub fn environment(&self, host: &Host) -> Vec<(String, String)> {
         let ips = self.resources.iter().filter_map(|r| r.run().map(|run| run.environment(host, &r.rid)));
         ips.flatten().chain([("OPENSVC_SVCNAME".to_owned(), self.name.clone())]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::env::EnvFile;
+    use crate::host::Host;
+
+    #[test]
+    fn how_long_a_boot_waits_and_may_be_alone() {
+        let host = Host::fake("n1", std::path::Path::new("/no/such/root"));
+        let of = |more: &str| {
+            let text = format!("[DEFAULT]\nservice_type = TST\nnodes = n1 n2\n{more}\n");
+            let env = EnvFile::parse(std::path::Path::new("svc1.env"), text).unwrap();
+            let service = build::build(&host, "svc1", std::sync::Arc::new(env)).unwrap();
+            (service.boot_wait().as_secs(), service.boot_alone().map(|d| d.as_secs()))
+        };
+        assert_eq!(of(""), (120, Some(900)));
+        assert_eq!(of("boot_wait = 1h\nboot_alone = 3d"), (3600, Some(259_200)));
+        assert_eq!(of("boot_wait = 5\nboot_alone = always"), (5, None));
+        assert_eq!(of("boot_wait = soon\nboot_alone = never"), (120, Some(0)));
     }
 }

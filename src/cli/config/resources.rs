@@ -131,6 +131,7 @@ fn fits(keyword: &Keyword, text: &str) -> bool {
         Type::Int => value::integer(text).is_ok(),
         Type::Json => value::json_list(text).is_ok(),
         Type::Choice(words) => words.contains(&text),
+        Type::Duration(words) => words.contains(&text) || value::duration(text).is_ok(),
         Type::Text | Type::Words | Type::Command => true,
     }
 }

@@ -86,10 +86,14 @@ fn typed(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &str, ke
         },
         Type::Json => value::json_list(text).err(),
         Type::Choice(words) if !words.contains(&text) => Some(format!("{text:?} is not one of {}", words.join(", "))),
-        Type::Text | Type::Words | Type::Command | Type::Choice(_) => None,
+        Type::Duration(words) if !words.contains(&text) => value::duration(text).err().map(|why| or(&why, words)),
+        Type::Text | Type::Words | Type::Command | Type::Choice(_) | Type::Duration(_) => None,
     };
     if let Some(why) = wrong {
-        let close = if let Type::Choice(words) = keyword.ty { nearest(text, words.iter().copied()) } else { None };
+        let close = match keyword.ty {
+            Type::Choice(words) | Type::Duration(words) => nearest(text, words.iter().copied()),
+            _ => None,
+        };
         check
             .error(Some(value_span(entry)), format!("{}.{base}: {why}", section.name))
             .about(&section.name, Some(base))
@@ -105,6 +109,10 @@ fn typed(check: &mut Check<'_>, section: &Section, entry: &Entry, base: &str, ke
             .about(&section.name, Some(base))
             .help("a line that begins with a blank continues the value above");
     }
+}
+
+fn or(why: &str, words: &[&str]) -> String {
+    if words.is_empty() { why.to_owned() } else { format!("{why}, nor one of {}", words.join(", ")) }
 }
 
 /// A day nobody knows is a day without syncs.

@@ -128,6 +128,28 @@ fn keys() {
 }
 
 #[test]
+fn how_long_boot_waits_and_how_often_the_data_exist() {
+    let with = |line: &str| findings(GOOD.replace("service_type = TST", &format!("service_type = TST\n{line}")));
+    for fine in ["copies = node", "copies = site", "boot_wait = 0", "boot_wait = 90s", "boot_alone = 1h", "boot_alone = never"] {
+        assert_eq!(with(fine), [""; 0], "{fine}");
+    }
+    let known = "(90s, 2m, 1h, 3d, or a number of seconds)";
+    for (line, wanted) in [
+        ("copies = sites", "3:10-15 error: DEFAULT.copies: \"sites\" is not one of node, site [did you mean `site`?]".to_owned()),
+        ("copies@n1 = node", "3:1-10 warning: `copies` is not looked up with scopes: this has no effect".to_owned()),
+        ("boot_wait = always", format!("3:13-19 error: DEFAULT.boot_wait: not a duration: \"always\" {known}")),
+        (
+            "boot_alone = allways",
+            format!(
+                "3:14-21 error: DEFAULT.boot_alone: not a duration: \"allways\" {known}, nor one of always, never [did you mean `always`?]"
+            ),
+        ),
+    ] {
+        assert_eq!(with(line), [wanted], "{line}");
+    }
+}
+
+#[test]
 fn sections_and_types() {
     for (text, wanted) in [
         ("[fs #1]\nmnt = /a\n", &["10:1-8 warning: nobody reads section [fs #1]: it is ignored [did you mean `fs#1`?]"][..]),
