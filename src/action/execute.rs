@@ -26,12 +26,14 @@ pub struct Run<'a> {
     pub undoing: bool,
     /// A launcher has failed to stop; the stop went on, as in 2014.
     pub app_errors: AtomicBool,
+    /// A launcher or container was begun to be started: it may have written data.
+    pub ran: AtomicBool,
 }
 
 impl<'a> Run<'a> {
     /// A run that has done nothing yet.
     pub fn new(service: &'a Service, host: &'a Host, log: &'a Logger, options: &'a Options) -> Self {
-        Self { service, host, log, options, activated: Mutex::default(), undoing: false, app_errors: AtomicBool::new(false) }
+        Self { service, host, log, options, activated: Mutex::default(), undoing: false, app_errors: AtomicBool::new(false), ran: AtomicBool::new(false) }
     }
 
     /// Does the plan, stage by stage. An error has stopped it; what was done before stays done.
@@ -106,6 +108,9 @@ impl<'a> Run<'a> {
             let cx: Cx = self.service.cx(self.host, log, res, self.options.force);
             match step.verb {
                 Verb::Start => {
+                    if matches!(res.group(), Some("app" | "container")) {
+                        self.ran.store(true, Ordering::SeqCst);
+                    }
                     if run.start(&cx)? == Done::Changed
                         && let Ok(mut activated) = self.activated.lock()
                     {

@@ -1,6 +1,7 @@
 //! What stands before an action: freeze, cluster safety net, lock, anti-affinity, address conflicts.
 
 use super::{Class, Id, Info, Options};
+use crate::authority::Copies;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -77,8 +78,9 @@ pub fn lock(name: &str, host: &Host, log: &Logger, info: &Info, options: &Option
     wait(name, log, info, options, &path)
 }
 
-/// Actions whose lock a sync waits for.
-const STATE_CHANGES: &[&str] = &["start", "stop", "restart", "boot", "shutdown", "startstandby", "switch"];
+/// Actions whose lock a sync waits for, and that make a node unfit to be taken over from.
+pub const STATE_CHANGES: &[&str] =
+    &["start", "stop", "restart", "boot", "shutdown", "startstandby", "switch", "takeover", "giveback", "handover", "prepare"];
 
 fn wait(name: &str, log: &Logger, info: &Info, options: &Options, path: &Path) -> Result<Option<Option<Lock>>> {
     match Lock::try_for(path, options.waitlock)? {
@@ -96,11 +98,13 @@ fn wait(name: &str, log: &Logger, info: &Info, options: &Options, path: &Path) -
 
 /// Ends what a peer is sending to this node for the service, before a start: nothing may be written below a
 /// running service. The locks keep late senders out until the caller drops them.
-pub fn end_receivers(service: &Service, host: &Host, log: &Logger, options: &Options) -> Result<Vec<Lock>> {
+pub fn end_receivers(service: &Service, host: &Host, log: &Logger, options: &Options, copies: &Copies) -> Result<Vec<Lock>> {
     let mut locks = Vec::new();
     for res in service.resources.iter().filter(|r| r.sync().is_some()) {
         let path = host.paths.var.join("lock").join(format!("{}.recv.{}", service.name, res.rid));
-        if !path.exists() || options.dry_run {
+        // of data, a lock that nobody has taken yet is taken as well: the first sender may come at this moment
+        let data = copies.replicated() && copies.rids.contains(&res.rid);
+        if options.dry_run || !(path.exists() || data) {
             continue;
         }
         let held = match Lock::try_for(&path, Duration::ZERO)? {

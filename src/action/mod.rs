@@ -1,5 +1,6 @@
 //! Actions on one service: which there are, what gates them, and how they are done.
 
+pub mod authority;
 pub mod call;
 pub mod execute;
 pub mod gates;
@@ -9,6 +10,7 @@ pub mod start;
 pub mod sync;
 pub mod triggers;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What an action is about: decides its gates and its lock.
@@ -57,6 +59,8 @@ pub enum Id {
     Shutdown,
     StartStandby,
     Switch,
+    Takeover,
+    Giveback,
     StartGroup(Group),
     StopGroup(Group),
     SyncNodes,
@@ -93,6 +97,8 @@ pub enum Id {
     Docker,
     Gate,
     Recv,
+    Handover,
+    Prepare,
     Gone,
 }
 
@@ -124,6 +130,8 @@ pub const ACTIONS: &[Info] = &[
     row(Id::Stop, "stop", &[], Class::Run, "stop everything, in the other order"),
     row(Id::Restart, "restart", &[], Class::Run, "stop, then start"),
     row(Id::Switch, "switch", &[], Class::Run, "stop here, start on --to NODE of the same site"),
+    row(Id::Takeover, "takeover", &[], Class::Run, "start here what runs on another copy: stopped there, last writes sent, nothing lost"),
+    row(Id::Giveback, "giveback", &[], Class::Run, "return home with all data: sent while it runs, one short stop, started there"),
     row(Id::Boot, "boot", &[], Class::Run, "for init scripts: start on an autostart node, else startstandby"),
     row(Id::Shutdown, "shutdown", &[], Class::Run, "for init scripts: stop, standby resources too"),
     row(Id::StartStandby, "startstandby", &[], Class::Run, "start what is always on here"),
@@ -191,6 +199,8 @@ pub const ACTIONS: &[Info] = &[
     row(Id::Docker, "docker", &[], Class::View, "docker client of the service's own daemon"),
     row(Id::Gate, "gate", &[], Class::Peer, "for svcmgr itself: may a peer send to this node?"),
     row(Id::Recv, "recv", &[], Class::Peer, "for svcmgr itself: receive what a peer sends"),
+    row(Id::Handover, "handover", &[], Class::Run, "for svcmgr itself: stop here, send the last writes to --to NODE, give authority away"),
+    row(Id::Prepare, "prepare", &[], Class::Run, "for svcmgr itself: make ready to receive the data of the holder"),
     row(
         Id::Gone,
         "push",
@@ -248,4 +258,52 @@ pub struct Options {
     pub to: Option<String>,
     /// A terminal is watching stderr: live progress may be shown.
     pub live: bool,
+    /// `--abandon`: the node whose writes are given up.
+    pub abandon: Option<String>,
+    /// Of a command on several services: asked before authority is taken from a node that does not answer.
+    pub consent: Option<Arc<Consent>>,
+}
+
+/// Consent to take services over from nodes that do not answer: given on the command line, or asked for once.
+pub struct Consent {
+    /// `--yes`.
+    pub yes: bool,
+    /// `--from NODE|SITE`.
+    pub from: Option<String>,
+    /// Asks on the terminal, if there is one.
+    pub ask: Box<dyn Fn(&[String]) -> bool + Send + Sync>,
+    /// What was answered.
+    pub answer: Mutex<Option<bool>>,
+}
+
+impl std::fmt::Debug for Consent {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Consent").field("yes", &self.yes).field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+impl Consent {
+    /// The service of `here` may be taken over from `silent`.
+    pub fn given(&self, here: &crate::authority::Here, silent: &[String]) -> bool {
+        let named = |from: &String| {
+            let copies = &here.copies;
+            silent.iter().all(|n| n.eq_ignore_ascii_case(from) || copies.of_node(n).is_some_and(|c| c.name == *from) || is_site(here, n, from))
+        };
+        if self.yes || self.from.as_ref().is_some_and(named) {
+            return true;
+        }
+        if self.from.is_some() {
+            return false;
+        }
+        let Ok(mut answer) = self.answer.lock() else { return false };
+        *answer.get_or_insert_with(|| (self.ask)(silent))
+    }
+}
+
+fn is_site(here: &crate::authority::Here, node: &str, from: &str) -> bool {
+    match from {
+        "nodes" => here.home_site.iter().any(|n| n == node),
+        "drpnodes" => !here.home_site.iter().any(|n| n == node),
+        _ => false,
+    }
 }

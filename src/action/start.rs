@@ -3,18 +3,23 @@
 use super::execute::Run;
 use super::plan::{Pass, Plan, Verb, plan};
 use super::select::Selection;
+use super::authority::{self, Desk};
 use super::{Id, Info, Options, gates};
+use crate::authority::start::{self as rules, Boot, How, View};
+use crate::authority::words::span;
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::host::boot::booted_at;
 use crate::log::{Event, Logger, Memory};
 use crate::report::ServiceReport;
 use crate::resource::Resource;
 use crate::service::{Res, Service, status};
+use crate::state::alive;
 use crate::status::Status;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a remote start may take in a switch.
 const REMOTE_START_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -25,11 +30,17 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
     let run = Run::new(service, host, log, options);
     match info.id {
         Id::Start => start(&run, "start", &selection),
-        Id::Restart => stop(&run, &selection).and_then(|()| start(&run, "start", &selection)),
+        Id::Restart => {
+            // before the stop: the start after it will not be refused
+            let how = How { force: run.options.force, ..How::default() };
+            authority::agree(&run, &how).map_err(|e| stopped(&run, "restart", e))?;
+            stop(&run, &selection).and_then(|()| start(&run, "start", &selection))
+        }
         Id::Boot => boot(&run, &selection),
         Id::Switch => switch(&run, &selection),
         Id::ResourceMonitor => monitor(&run, &selection),
         id => match Pass::of(id, options.force) {
+            Some(pass) if matches!(id, Id::StartGroup(_)) => start_group(&run, info, &pass, &selection),
             Some(pass) => one_pass(&run, info.name, &pass, &selection),
             None => Err(Error::text(format!("{} is not supported by this version", info.name))),
         },
@@ -61,22 +72,45 @@ fn one_pass(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Result
     if done.is_err() && pass.verb == Verb::Start {
         rollback(run, name);
     }
+    if done.is_ok() && pass.verb == Verb::Stop && pass.groups.contains(&"fs") && selection.is_all() && !run.options.dry_run {
+        authority::stopped(run.service, run.host, run.log)?;
+    }
     done
 }
 
 fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
     gates::affinity(run.service, run.host, run.log, run.options)?;
-    let _closed = gates::end_receivers(run.service, run.host, run.log, run.options).map_err(|e| stopped(run, name, e))?;
-    conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
-    one_pass(run, name, &Pass::START, selection)
+    let how = How { force: run.options.force, ..How::default() };
+    let agreed = authority::agree(run, &how).map_err(|e| stopped(run, name, e))?;
+    begin(run, name, agreed, &how, selection)
 }
 
-fn stop(run: &Run, selection: &Selection) -> Result<()> {
+/// A start that is agreed on. Authority that was taken for a start that comes to nothing goes back.
+pub fn begin(run: &Run, name: &str, agreed: authority::Agreed, how: &How, selection: &Selection) -> Result<()> {
+    conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
+    let before = agreed.desk.here.clone();
+    let mut cleared = authority::clear(run, agreed, how).map_err(|e| stopped(run, name, e))?;
+    let done = one_pass(run, name, &Pass::START, selection);
+    if done.is_err() && cleared.taken && !run.ran.load(Ordering::SeqCst) && !run.options.disable_rollback {
+        authority::hand_back(&mut cleared, &before);
+    }
+    done
+}
+
+/// The parts of a start. Who may not start all of the service may not start a part of it.
+fn start_group(run: &Run, info: &Info, pass: &Pass, selection: &Selection) -> Result<()> {
+    let how = How { force: run.options.force, ..How::default() };
+    let _cleared = authority::agree(run, &how).and_then(|agreed| authority::clear(run, agreed, &how)).map_err(|e| stopped(run, info.name, e))?;
+    one_pass(run, info.name, pass, selection)
+}
+
+/// A whole stop: all is down but what is always on here, unless `--force`.
+pub fn stop(run: &Run, selection: &Selection) -> Result<()> {
     one_pass(run, "stop", &Pass::stop(run.options.force), selection)
 }
 
 /// Says what stopped the action; the caller has nothing to add.
-fn stopped(run: &Run, name: &str, error: Error) -> Error {
+pub fn stopped(run: &Run, name: &str, error: Error) -> Error {
     if crate::cmd::system::interrupted() {
         run.log.error("interrupted by signal");
     }
@@ -137,12 +171,62 @@ fn rollback(run: &Run, name: &str) {
 fn boot(run: &Run, selection: &Selection) -> Result<()> {
     let standby = Pass { standby_only: true, by_sequence: false, ..Pass::START };
     if run.service.is_autostart() && run.service.hbs().next().is_none() {
-        match start(run, "start", selection) {
-            Ok(()) => return Ok(()),
-            Err(_) => run.log.info("start failed. try to start standby"),
+        match boot_decision(run)? {
+            None => match start(run, "start", selection) {
+                Ok(()) => return Ok(()),
+                Err(_) => run.log.info("start failed. try to start standby"),
+            },
+            Some(why) => run.log.warning(format!("{} is not started by boot: {why}", run.service.name)),
         }
     }
     one_pass(run, "startstandby", &standby, selection)
+}
+
+/// Whether a boot starts the service: why not. Waits for another copy to answer, `boot_wait` at most and once for all
+/// services of the command.
+fn boot_decision(run: &Run) -> Result<Option<String>> {
+    let config = &run.service.config;
+    let wait = duration(run, "boot_wait").unwrap_or(chrono::Duration::minutes(2)).to_std().unwrap_or_default();
+    let alone = match config.plain("DEFAULT", "boot_alone").unwrap_or_default() {
+        "always" => None,
+        "never" => Some(chrono::Duration::zero()),
+        _ => Some(duration(run, "boot_alone").unwrap_or(chrono::Duration::minutes(15))),
+    };
+    let seen = alive::before(&run.host.paths.var, booted_at());
+    let down = seen.map(|seen| run.host.clock.now() - seen);
+    let begun = Instant::now();
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    loop {
+        let answers = desk.look()?;
+        let over = run.options.dry_run || begun.elapsed() >= wait || run.host.peers.waited();
+        let view = View { here: &desk.here, answers: &answers, flex: run.service.is_flex() };
+        match rules::boot(&view, down, alone, over) {
+            Boot::Start => return Ok(None),
+            Boot::Standby(why) => return Ok(Some(why)),
+            Boot::Wait => {}
+        }
+        if begun.elapsed() < Duration::from_secs(9) {
+            run.log.info(format!("no node of another copy answers: asking again for {} (boot_wait)", span(chrono::Duration::from_std(wait).unwrap_or_default())));
+        }
+        let round = Instant::now();
+        while round.elapsed() < BOOT_PAUSE.min(wait.saturating_sub(begun.elapsed())) {
+            if crate::cmd::system::interrupted() {
+                return Err(stopped(run, "boot", Error::Reported));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if begun.elapsed() >= wait {
+            run.host.peers.wait_no_more();
+        }
+        run.host.peers.forget_silent();
+    }
+}
+
+/// From one question to the next while a boot waits for the other copies.
+const BOOT_PAUSE: Duration = Duration::from_secs(3);
+
+fn duration(run: &Run, key: &str) -> Option<chrono::Duration> {
+    run.service.config.plain("DEFAULT", key).and_then(|text| crate::config::value::duration(text).ok())
 }
 
 fn switch(run: &Run, selection: &Selection) -> Result<()> {

@@ -20,6 +20,8 @@ pub struct Here {
     pub node: String,
     /// Whose nodes share data with whom.
     pub copies: Copies,
+    /// The nodes of the primary site.
+    pub home_site: Vec<String>,
     /// `authority.json`.
     pub record: Known<Record>,
     /// `RID.replica.json` of each replication of data.
@@ -76,7 +78,8 @@ impl Here {
             // the record is written before any of these
             record = Known::Unknown(format!("{} is missing", authority::path(var, service).display()));
         }
-        Self { service: service.into(), node, copies, record, replicas, stamps, sent, last_run, now }
+        let home_site = config.scope.nodes.clone();
+        Self { service: service.into(), node, copies, home_site, record, replicas, stamps, sent, last_run, now }
     }
 
     /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; the record
@@ -267,6 +270,59 @@ impl Here {
         record.promise = Some(Promise { at: self.now, ..claim.clone() });
         self.record = Known::Known(record);
         Ok(())
+    }
+
+    /// Promises `claim` to ourselves. A record that is not known here is no hindrance: someone has chosen.
+    pub fn promise_self(&mut self, claim: &Promise) -> Result<(), String> {
+        if self.record.fault().is_some() { Ok(()) } else { self.promise_to(claim, None) }
+    }
+
+    /// There is a record from now on, also when nothing has ever changed hands.
+    pub fn settle(&mut self) {
+        if let (Known::Absent, Ok(holder)) = (&self.record, self.holder()) {
+            self.record = Known::Known(Record::of(holder));
+        }
+    }
+
+    /// Filesystems are up here for nothing but to receive what the holder sends.
+    pub fn receiving(&self) -> bool {
+        self.record.known().is_some_and(|r| r.receiving)
+    }
+
+    /// Sets or ends that. With `give_up`, what this node has written of its own may be overwritten by the holder.
+    pub fn receive(&mut self, on: bool, give_up: bool) {
+        self.settle();
+        let own = self.copy().map(|c| c.name.clone());
+        if let Known::Known(record) = &mut self.record {
+            record.receiving = on;
+            record.abandoned.extend(own.filter(|own| give_up && !record.abandoned.contains(own)));
+        }
+    }
+
+    /// Undoes [`Here::take`]: who held before holds again, in an epoch of its own, as epochs never decrease. The data
+    /// here are what they were; a base that a block driver had is forgotten, as the disks were in use.
+    pub fn give_back(&mut self, before: &Self) {
+        let (Ok(old), Ok(mine)) = (before.holder(), self.holder()) else { return };
+        let holder = Holder { epoch: mine.epoch + 1, since: self.now, from: Some(mine.copy), handed: true, ..old };
+        let epoch = holder.epoch;
+        self.record = Known::Known(Record::of(holder));
+        for rid in self.copies.rids.clone() {
+            let was = before.data(&rid);
+            let Some(state) = was.state else { continue };
+            let known = before.replicas.get(&rid).and_then(|r| r.known());
+            let replica = Replica {
+                node: self.node.clone(),
+                dst: known.and_then(|r| r.dst.clone()),
+                state,
+                epoch,
+                from: known.and_then(|r| r.from.clone()),
+                image: Image { id: None, ..was.image },
+                since: self.now,
+                written_until: was.written_until,
+                kept: was.kept,
+            };
+            self.replicas.insert(rid, Known::Known(replica));
+        }
     }
 
     /// Forgets a promise that its claimant has given up.

@@ -62,6 +62,10 @@ pub struct Args {
     pub ask: bool,
     /// `--epoch` of recv.
     pub epoch: u64,
+    /// `--yes`.
+    pub yes: bool,
+    /// `--from`.
+    pub from: Option<String>,
     /// `--verbose` of svcmon.
     pub verbose: bool,
     /// What the action is given.
@@ -123,7 +127,10 @@ fn options_of(program: &Program, name: &'static str) -> Command {
             flag("cluster", "drive a service that a cluster manager drives").short('c'),
             flag("cron", "called by a scheduler: less talk"),
             value("waitlock", "SECONDS", "how long to wait for the service's lock; default 60").value_parser(clap::value_parser!(u64)),
-            value("to", "NODE", "destination of switch"),
+            value("to", "NODE", "destination of switch and giveback"),
+            value("abandon", "NODE", "give up what NODE has written: it says what is lost"),
+            flag("yes", "several services: take over from nodes that do not answer").short('y'),
+            value("from", "NODE|SITE", "several services: take over from this one, though it does not answer"),
             value("param", "SECTION.KEYWORD", "for get, set, unset"),
             value("value", "VALUE", "for set"),
             value("resource", "JSON", "for create and update; may be repeated").action(ArgAction::Append),
@@ -157,12 +164,14 @@ fn options_of(program: &Program, name: &'static str) -> Command {
     command
 }
 
-const VALUE_OPTIONS: [&str; 16] = [
+const VALUE_OPTIONS: [&str; 18] = [
     "-s",
     "--service",
     "--rid",
     "--tags",
     "--to",
+    "--abandon",
+    "--from",
     "--waitlock",
     "--param",
     "--value",
@@ -240,6 +249,8 @@ fn args(m: &ArgMatches, rest: &[String], implied_cluster: bool) -> Args {
         resources: m.get_many::<String>("resource").into_iter().flatten().cloned().collect(),
         ask: on("ask"),
         epoch: text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0),
+        yes: on("yes"),
+        from: text("from").map(|n| n.to_lowercase()),
         verbose: on("verbose"),
         options: Options {
             rids: list(m, "rid"),
@@ -253,6 +264,8 @@ fn args(m: &ArgMatches, rest: &[String], implied_cluster: bool) -> Args {
             waitlock: Duration::from_secs(m.get_one::<u64>("waitlock").copied().unwrap_or(60)),
             to: text("to"),
             live: false,
+            abandon: text("abandon").map(|n| n.to_lowercase()),
+            consent: None,
         },
     }
 }

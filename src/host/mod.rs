@@ -1,5 +1,6 @@
 //! All that a driver may touch: runner, clock, node, paths, facts of the host read once, peers.
 
+pub mod boot;
 pub mod disks;
 pub mod facts;
 pub mod holders;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,6 +52,10 @@ struct Reached {
     known: Mutex<HashMap<String, Slot>>,
     /// Those that were given up, with the reason.
     silent: Mutex<HashMap<String, String>>,
+    /// Names for sockets so far.
+    sockets: AtomicUsize,
+    /// No more waiting for peers that are silent.
+    waited: AtomicBool,
     /// Of the sockets.
     folder: OnceLock<Option<PathBuf>>,
 }
@@ -109,7 +114,7 @@ impl Peers {
         }
         let slot = {
             let mut known = self.reached.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = known.len();
+            let index = self.reached.sockets.fetch_add(1, Ordering::SeqCst);
             (known.entry(node.to_owned()).or_default().clone(), index)
         };
         let line = slot.0.get_or_init(|| match self.conf.ruser(node).as_str() {
@@ -117,6 +122,24 @@ impl Peers {
             user => self.reach(&format!("{user}@{node}"), slot.1),
         });
         line.as_ref().map(|l| l.remote.clone()).map_err(Clone::clone)
+    }
+
+    /// Who was not reached may be asked again.
+    pub fn forget_silent(&self) {
+        if let (Ok(mut known), Ok(mut silent)) = (self.reached.known.lock(), self.reached.silent.lock()) {
+            silent.clear();
+            known.retain(|_, slot| slot.get().is_some_and(Result::is_ok));
+        }
+    }
+
+    /// Peers that are silent have been waited for long enough, for all services of the command.
+    pub fn wait_no_more(&self) {
+        self.reached.waited.store(true, Ordering::SeqCst);
+    }
+
+    /// They have.
+    pub fn waited(&self) -> bool {
+        self.reached.waited.load(Ordering::SeqCst)
     }
 
     /// For the rest of the command nobody asks `node` again: it has let us in, and does not answer.

@@ -83,12 +83,15 @@ pub struct Record {
     /// Copies whose writes someone has given up (`--abandon`) in this epoch: they may be overwritten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<String>,
+    /// Filesystems of the service are up here for nothing but to receive the data of the holder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub receiving: bool,
 }
 
 impl Record {
     /// Of a holder, and nothing else.
     pub fn of(holder: Holder) -> Self {
-        Self { holder, rival: None, promise: None, abandoned: Vec::new() }
+        Self { holder, rival: None, promise: None, abandoned: Vec::new(), receiving: false }
     }
 }
 

@@ -1,0 +1,278 @@
+//! Authority at work: peers asked, claims made, records written, before anything of a service starts here.
+//! What is decided is decided by `authority`; here it is done.
+
+use super::execute::Run;
+use super::{call, gates};
+use crate::authority::start::{Answers, Decision, Go, How, View, decide};
+use crate::authority::words::list;
+use crate::authority::{Here, Learned};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::host::boot::booted_at;
+use crate::host::lock::Lock;
+use crate::log::Logger;
+use crate::service::Service;
+use crate::state::alive::{self, LastRun};
+use crate::state::authority::{self, Promise};
+use crate::state::gate::{Answer, Question};
+use std::time::Duration;
+
+/// How long the record may be in somebody else's hands.
+const RECORD: Duration = Duration::from_secs(10);
+
+/// A service and what this node knows of its data.
+pub struct Desk<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// This machine.
+    pub host: &'a Host,
+    /// The service's logger.
+    pub log: &'a Logger,
+    /// Nothing is written, neither here nor on peers.
+    pub dry: bool,
+    /// What is known.
+    pub here: Here,
+}
+
+impl<'a> Desk<'a> {
+    /// Reads what is known. `up`: something of the service runs here.
+    pub fn load(service: &'a Service, host: &'a Host, log: &'a Logger, dry: bool, up: bool) -> Self {
+        let mut here = Here::load(&host.paths.var, &service.name, &service.config, host.clock.now());
+        here.last_run = last_run(host, &service.name, up);
+        if !dry && here.copies.replicated() {
+            // a courtesy to the next boot: nothing fails for it
+            _ = alive::stamp(&host.paths.var, host.clock.now(), booted_at());
+        }
+        Self { service, host, log, dry, here }
+    }
+
+    /// Changes what is known, and writes it: no other process reads or writes between.
+    pub fn change<T>(&mut self, f: impl FnOnce(&mut Here) -> T) -> Result<T> {
+        if self.dry {
+            return Ok(f(&mut self.here));
+        }
+        let _lock = Lock::wait(&self.host.paths.var.join("lock").join(format!("{}.authority", self.service.name)), RECORD)?;
+        let last_run = self.here.last_run.clone();
+        self.here = Here::load(&self.host.paths.var, &self.service.name, &self.service.config, self.host.clock.now());
+        self.here.last_run = last_run;
+        let before = self.here.clone();
+        let done = f(&mut self.here);
+        self.here.save(&self.host.paths.var, &before)?;
+        Ok(done)
+    }
+
+    /// Takes in what the peers said of the holder.
+    pub fn learn(&mut self, answers: &Answers) -> Result<()> {
+        let told: Vec<Answer> = answers.values().filter_map(|a| a.clone().ok()).collect();
+        let everybody: Vec<Option<Answer>> = answers.values().map(|a| a.clone().ok().filter(Answer::known)).collect();
+        let news = |here: &mut Here| {
+            here.resolve(everybody.iter().map(Option::as_ref));
+            told.iter().flat_map(|a| a.holder.iter().chain(&a.rival)).map(|h| here.learn(h)).filter(|l| *l != Learned::Nothing).count()
+        };
+        // in memory first: mostly there is no news, and nothing to write
+        let mut copy = self.here.clone();
+        if news(&mut copy) > 0 || copy != self.here {
+            self.change(news)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the peers, and learns from them.
+    pub fn look(&mut self) -> Result<Answers> {
+        let answers = call::look(self.service, self.host, self.log, &self.here);
+        if self.here.copies.replicated() {
+            self.learn(&answers)?;
+        }
+        Ok(answers)
+    }
+
+    /// What is decided on `answers`.
+    pub fn decide(&self, answers: &Answers, how: &How) -> Decision {
+        decide(&View { here: &self.here, answers, flex: self.service.is_flex() }, how)
+    }
+
+    /// Tells everybody who answered who holds authority now. Whoever is not told learns it when he asks.
+    pub fn announce(&self, answers: &Answers) {
+        if self.dry {
+            return;
+        }
+        let question = call::question(&self.here);
+        std::thread::scope(|scope| {
+            for peer in answers.iter().filter(|(_, a)| a.as_ref().is_ok_and(Answer::known)).map(|(peer, _)| peer) {
+                let question = &question;
+                scope.spawn(move || {
+                    if let Err(why) = call::gate(self.host, self.log, &self.service.name, peer, question, false, call::PATIENCE) {
+                        self.log.warning(format!("{peer} was not told who holds {} now: {why}", self.service.name));
+                    }
+                });
+            }
+        });
+    }
+
+    /// Gets the promise of every node that answered, in an order that is the same everywhere: of two who claim at
+    /// the same time one is first everywhere. After an error all promises are given back.
+    pub fn claim(&mut self, epoch: u64, answers: &Answers) -> Result<()> {
+        let (service, node) = (self.service.name.clone(), self.here.node.clone());
+        let copy = self.here.copy().map(|c| c.name.clone()).unwrap_or_default();
+        let claim = Promise { epoch, node: node.clone(), copy, at: self.host.clock.now() };
+        let order: Vec<String> = self.here.copies.nodes().cloned().collect();
+        let mut promised: Vec<String> = Vec::new();
+        for peer in order {
+            let refused = if peer == node {
+                self.change(|here| here.promise_self(&claim))?.err()
+            } else if answers.get(&peer).is_some_and(|a| a.as_ref().is_ok_and(Answer::known)) && !self.dry {
+                let question = Question { claim: Some(claim.clone()), ..call::question(&self.here) };
+                match call::gate(self.host, self.log, &service, &peer, &question, false, call::PATIENCE) {
+                    Ok(answer) => answer.claim_refused,
+                    Err(why) => {
+                        self.log.warning(format!("{peer} answered, and does not now: {why}. going on without its promise"));
+                        continue;
+                    }
+                }
+            } else {
+                continue;
+            };
+            if let Some(why) = refused {
+                self.unclaim(&claim, &promised);
+                self.log.error(format!("{service} is not taken over by {node}: {why}. see: svcmgr -s {service} where"));
+                return Err(Error::Reported);
+            }
+            promised.push(peer);
+        }
+        Ok(())
+    }
+
+    fn unclaim(&mut self, claim: &Promise, promised: &[String]) {
+        for peer in promised {
+            if *peer == self.here.node {
+                _ = self.change(|here| here.release(claim));
+            } else {
+                let question = Question { unclaim: Some(claim.clone()), ..call::question(&self.here) };
+                _ = call::gate(self.host, self.log, &self.service.name, peer, &question, false, call::PATIENCE);
+            }
+        }
+    }
+
+    /// A run begins.
+    pub fn started(&mut self) -> Result<()> {
+        if self.dry || !self.here.copies.replicated() {
+            return Ok(());
+        }
+        // data that the record does not speak of yet: the record comes first
+        self.change(Here::settle)?;
+        let run = LastRun { since: Some(self.host.clock.now()), ..LastRun::default() };
+        alive::write_run(&self.host.paths.var, &self.service.name, &run)
+    }
+}
+
+/// The last run of a service here. One that was not ended by a stop and is not going on was ended by a crash: it went
+/// on at least as long as this node was seen alive.
+pub fn last_run(host: &Host, service: &str, up: bool) -> Option<LastRun> {
+    let var = &host.paths.var;
+    let run = alive::run(var, service)?;
+    if run.until.is_some() || up {
+        return Some(run);
+    }
+    let booted = booted_at();
+    let seen = if run.since.zip(booted).is_some_and(|(since, booted)| since < booted) { alive::before(var, booted) } else { alive::last(var) };
+    Some(LastRun { until: seen.max(run.since), crashed: true, ..run })
+}
+
+/// The run is over: nothing of the service's data is written here any more.
+pub fn stopped(service: &Service, host: &Host, log: &Logger) -> Result<()> {
+    let var = &host.paths.var;
+    if authority::read(var, &service.name).known().is_some_and(|r| r.receiving) {
+        Desk::load(service, host, log, false, false).change(|here| here.receive(false, false))?;
+    }
+    match alive::run(var, &service.name) {
+        Some(run) if run.until.is_none() => {
+            alive::write_run(var, &service.name, &LastRun { until: Some(host.clock.now()), crashed: false, ..run })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a start holds until it is over.
+pub struct Cleared<'a> {
+    /// The service's desk; of a service without other nodes, too.
+    pub desk: Desk<'a>,
+    /// Late senders are kept out by these.
+    _closed: Vec<Lock>,
+    /// Who answered.
+    pub answers: Answers,
+    /// Authority was taken by this run.
+    pub taken: bool,
+}
+
+/// What was decided, and on what.
+pub struct Agreed<'a> {
+    /// The service's desk.
+    pub desk: Desk<'a>,
+    /// What the peers said.
+    pub answers: Answers,
+    /// What has to be done.
+    pub go: Go,
+}
+
+/// Asks the peers whether the service may start here. Nothing is changed but what this node knows; a refusal is said.
+pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<Agreed<'a>> {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    let answers = desk.look()?;
+    let go = decided(&desk, &answers, how)?;
+    Ok(Agreed { desk, answers, go })
+}
+
+fn decided(desk: &Desk, answers: &Answers, how: &How) -> Result<Go> {
+    match desk.decide(answers, how) {
+        Decision::Go(go) => Ok(go),
+        Decision::Refuse(refusal) => {
+            desk.log.error(refusal.to_string());
+            Err(Error::Reported)
+        }
+    }
+}
+
+/// All that has to be done before the first resource may start: authority taken over if need be, what is being
+/// received ended. After an error nothing has started, and the log says why.
+pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared<'a>> {
+    let Agreed { mut desk, answers, go } = agreed;
+    go.warnings.iter().for_each(|w| run.log.warning(w.clone()));
+    if !go.silent.is_empty() && run.options.consent.as_ref().is_some_and(|ask| !ask.given(&desk.here, &go.silent)) {
+        run.log.error(format!(
+            "not started: {} holds {} and does not answer. if it is dead: --yes, or --from {}",
+            list(&go.silent),
+            run.service.name,
+            go.silent.first().map_or("", String::as_str)
+        ));
+        return Err(Error::Reported);
+    }
+    let closed = gates::end_receivers(run.service, run.host, run.log, run.options, &desk.here.copies)?;
+    if !closed.is_empty() && desk.here.copies.replicated() {
+        // what was being received when it was ended is not whole
+        desk.change(|_| ())?;
+        decided(&desk, &answers, how)?;
+    }
+    let mut taken = false;
+    if let Some(epoch) = go.claim {
+        desk.claim(epoch, &answers)?;
+        desk.change(|here| here.take(epoch, false, go.abandoned.clone()))?;
+        run.log.info(format!("{} holds {} from now on (epoch {epoch})", desk.here.node, run.service.name));
+        desk.announce(&answers);
+        taken = true;
+    }
+    desk.started()?;
+    Ok(Cleared { desk, _closed: closed, answers, taken })
+}
+
+/// A start that took authority was undone before anything could write data: authority goes back.
+pub fn hand_back(cleared: &mut Cleared, before: &Here) {
+    let service = cleared.desk.service.name.clone();
+    match cleared.desk.change(|here| here.give_back(before)) {
+        Ok(()) => {
+            let to = cleared.desk.here.holder().map_or_else(|_| "nobody".into(), |h| h.node);
+            cleared.desk.log.warning(format!("nothing of {service} has run here: its data are {to}'s again"));
+            cleared.desk.announce(&cleared.answers);
+        }
+        Err(e) => cleared.desk.log.error(format!("authority over {service} could not be given back: {e}")),
+    }
+}
