@@ -226,7 +226,8 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
 const BOOT_PAUSE: Duration = Duration::from_secs(3);
 
 fn duration(run: &Run, key: &str) -> Option<chrono::Duration> {
-    run.service.config.plain("DEFAULT", key).and_then(|text| crate::config::value::duration(text).ok())
+    let set = run.service.config.plain("DEFAULT", key).and_then(|text| crate::config::value::duration(text).ok())?;
+    chrono::Duration::from_std(set).ok()
 }
 
 fn switch(run: &Run, selection: &Selection) -> Result<()> {
