@@ -96,6 +96,11 @@ fn wait(name: &str, log: &Logger, info: &Info, options: &Options, path: &Path) -
     }
 }
 
+/// What is being done with a service at this moment that starts or stops it.
+pub fn busy(host: &Host, name: &str) -> Option<String> {
+    Lock::holder(&host.paths.var.join("lock").join(name))?.doing(STATE_CHANGES)
+}
+
 /// Ends what a peer is sending to this node for the service, before a start: nothing may be written below a
 /// running service. The locks keep late senders out until the caller drops them.
 pub fn end_receivers(service: &Service, host: &Host, log: &Logger, options: &Options, copies: &Copies) -> Result<Vec<Lock>> {

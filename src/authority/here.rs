@@ -4,7 +4,7 @@ use super::copies::{Copies, Copy};
 use crate::config::scope::ServiceConfig;
 use crate::state::alive::{self, LastRun};
 use crate::state::authority::{self, Holder, Known, Promise, Record};
-use crate::state::gate::{Answer, Held};
+use crate::state::gate::{Answer, Held, Question};
 use crate::state::replica::{self, Image, Replica, State};
 use crate::state::stamp;
 use chrono::{DateTime, Local};
@@ -270,6 +270,60 @@ impl Here {
         record.promise = Some(Promise { at: self.now, ..claim.clone() });
         self.record = Known::Known(record);
         Ok(())
+    }
+
+    /// Takes over which copies' writes the holder has given up.
+    pub fn accept(&mut self, question: &Question) {
+        let from_holder = self.record_is(question);
+        if let Known::Known(record) = &mut self.record
+            && from_holder
+        {
+            record.abandoned.extend(question.abandoned.iter().filter(|a| !record.abandoned.contains(a)).cloned().collect::<Vec<_>>());
+        }
+    }
+
+    /// The asker's copy holds authority in the epoch that is known here.
+    fn record_is(&self, question: &Question) -> bool {
+        let copy = question.copy.as_deref().unwrap_or_default();
+        self.holder().is_ok_and(|h| h.epoch == question.epoch)
+            && self.rival().is_none()
+            && self.copies.named(copy, &question.node) == self.holding()
+    }
+
+    /// Data that have arrived whole, as their sender says, are a replica from now on. Returns those that are not: a
+    /// rid and why.
+    pub fn arrived(&mut self, question: &Question) -> Vec<(String, String)> {
+        let mut refused = Vec::new();
+        for (rid, image) in &question.done {
+            let under_way = self.replicas.get(rid).and_then(|r| r.known());
+            let under_way = under_way.filter(|r| r.state == State::InProgress && r.epoch == question.epoch && r.node == self.node).cloned();
+            match under_way.filter(|_| self.record_is(question)) {
+                Some(replica) => {
+                    let whole = Replica { state: State::Replica, image: image.clone(), since: self.now, from: Some(question.node.clone()), ..replica };
+                    self.replicas.insert(rid.clone(), Known::Known(whole));
+                }
+                None => refused.push((rid.clone(), format!("{} does not take {rid} for whole: no transfer of {} was under way", self.node, question.node))),
+            }
+        }
+        refused
+    }
+
+    /// A transfer into `dst` begins: what is here is partly old, partly new from now on. `kept`: a snapshot has it.
+    pub fn arriving(&mut self, rid: &str, dst: Option<&str>, kept: Option<String>) {
+        let Ok(holder) = self.holder() else { return };
+        let data = self.data(rid);
+        let replica = Replica {
+            node: self.node.clone(),
+            dst: dst.map(str::to_owned),
+            state: State::InProgress,
+            epoch: holder.epoch,
+            from: Some(holder.node),
+            image: data.image,
+            since: self.now,
+            written_until: None,
+            kept: kept.or(data.kept),
+        };
+        self.replicas.insert(rid.to_owned(), Known::Known(replica));
     }
 
     /// Promises `claim` to ourselves. A record that is not known here is no hindrance: someone has chosen.

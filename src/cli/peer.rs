@@ -14,7 +14,7 @@ pub fn run(session: &Session, info: &Info) -> Result<u8> {
     let log = session.logger(name, session.console.clone());
     match info.id {
         Id::Gate => {
-            let answer = dr::gate::serve(&session.host, &log, name, &mut std::io::stdin().lock())?;
+            let answer = dr::gate::serve(&session.host, &log, name, session.args.ask, &mut std::io::stdin().lock())?;
             out(&answer);
             Ok(0)
         }

@@ -5,6 +5,7 @@ use crate::log::Logger;
 use crate::report::ServiceReport;
 use crate::resource::Resource;
 use crate::service::{Service, status};
+use crate::state::authority;
 use crate::status::Status;
 use std::path::Path;
 
@@ -16,6 +17,8 @@ pub struct Instance<'a> {
     pub report: ServiceReport,
     /// Apps that a status leaves alone here, and how they stand.
     apps: Vec<(&'a str, Status)>,
+    /// Filesystems are up here only to receive: they do not tell that the service runs.
+    receiving: bool,
 }
 
 impl<'a> Instance<'a> {
@@ -31,14 +34,17 @@ impl<'a> Instance<'a> {
             Some((res.rid.as_str(), res.run()?.status(&service.cx(host, &log.child(&res.log_name()), res, false)).status))
         });
         let apps = apps.collect();
-        Self { host, service, report, apps }
+        let receiving = authority::read(&host.paths.var, &service.name).known().is_some_and(|r| r.receiving);
+        Self { host, service, report, apps, receiving }
     }
 
     /// How all stands that shows whether the service runs here. Not standby resources, and not disks: a volume
     /// group that the system activates runs nothing, and what is mounted from it shows as its filesystem.
     fn telling(&self) -> impl Iterator<Item = (&str, Status)> {
         let rows = self.report.resources.iter().filter(|r| !r.standby && !r.disable);
-        let rows = rows.filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk"))).map(|r| (r.rid.as_str(), r.status));
+        let rows = rows.filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk")))
+            .filter(|r| !(self.receiving && r.rtype == "fs"))
+           .map(|r| (r.rid.as_str(), r.status));
         rows.filter(|(rid, _)| !self.apps.iter().any(|(app, _)| app == rid)).chain(self.apps.iter().copied())
     }
 

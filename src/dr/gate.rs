@@ -1,11 +1,14 @@
-//! `svcmgr -s NAME gate`: answers a sender's question. Reads one JSON line, returns one; writes nothing on this node.
+//! `svcmgr -s NAME gate`: answers a peer's question, and remembers what it tells. Reads one JSON line, returns one.
 
 use super::common::{self, Instance};
+use crate::action::authority::Desk;
+use crate::action::gates;
+use crate::authority::{Here, receive};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Logger;
 use crate::service::build;
-use crate::state::gate::{Answer, Detail, Question, VERSION, Verdict, to_line};
+use crate::state::gate::{Answer, Detail, Held, Question, VERSION, Verdict, to_line};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -16,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// No question is longer.
 const LONGEST: usize = 4 << 20;
 
-/// Answers the question on `stdin`; the answer ends in a newline.
-pub fn serve<R: Read + AsFd>(host: &Host, log: &Logger, name: &str, stdin: &mut R) -> Result<String> {
+/// Answers the question on `stdin`; the answer ends in a newline. With `look`, nothing is written on this node.
+pub fn serve<R: Read + AsFd>(host: &Host, log: &Logger, name: &str, look: bool, stdin: &mut R) -> Result<String> {
     let question = Question::parse(&read_line(stdin)?).map_err(Error::Text)?;
-    Ok(format!("{}\n", to_line(&answer(host, log, name, &question))))
+    Ok(format!("{}\n", to_line(&answer(host, log, name, look, &question))))
 }
 
 /// One line, or what there is when the sender closes.
@@ -52,7 +55,7 @@ fn read_line<R: Read + AsFd>(stdin: &mut R) -> Result<Vec<u8>> {
 }
 
 /// What this node says to `question` about service `name`.
-pub fn answer(host: &Host, log: &Logger, name: &str, question: &Question) -> Answer {
+pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Question) -> Answer {
     let mut answer = Answer {
         version: VERSION,
         service: "unknown".into(),
@@ -71,27 +74,106 @@ pub fn answer(host: &Host, log: &Logger, name: &str, question: &Question) -> Ans
             // who cannot tell whether it runs cannot let others write; its file may come anew
             let why = format!("{name} cannot be read on {}: {}", host.node, refusal.lines.join("; "));
             let data = question.rids.keys().filter(|rid| !common::is_internal(rid));
-            answer.rids = data.map(|rid| (rid.clone(), Verdict { ok: false, why: Some(why.clone()), held: None })).collect();
+            answer.rids = data.map(|rid| (rid.clone(), verdict(Some(why.clone()), None))).collect();
+            answer.unsure = Some(why);
             return answer;
         }
     };
     let here = Instance::look(host, log, &service);
+    let up = !here.up().is_empty();
     answer.avail = Some(here.report.avail.name().into());
-    answer.running = Some(!here.up().is_empty());
+    answer.running = Some(up);
+    answer.busy = gates::busy(host, name);
+    let mut desk = Desk::load(&service, host, log, look, up);
+    if let Err(e) = told(&mut desk, question, &mut answer) {
+        answer.unsure = Some(e.to_string());
+    }
+    stand(&desk, &mut answer);
     for (rid, detail) in &question.rids {
-        let why = refusal(&here, &question.node, rid, detail);
-        answer.rids.insert(rid.clone(), Verdict { ok: why.is_none(), why, held: None });
+        let why = refusal(&here, &desk.here, question, rid, detail);
+        let held = desk.here.copies.rids.contains(rid).then(|| desk.here.held(rid));
+        answer.rids.insert(rid.clone(), verdict(why, held));
     }
     answer
 }
 
-fn refusal(here: &Instance, sender: &str, rid: &str, detail: &Detail) -> Option<String> {
+fn verdict(why: Option<String>, held: Option<Held>) -> Verdict {
+    Verdict { ok: why.is_none(), why, held }
+}
+
+/// Takes in what the question tells: who holds authority, a claim, what has arrived. Written at once, unless the
+/// asker only looks.
+fn told(desk: &mut Desk, question: &Question, answer: &mut Answer) -> Result<()> {
+    if !desk.here.copies.replicated() {
+        return Ok(());
+    }
+    let (host, name, dry) = (desk.host, desk.service.name.clone(), desk.dry);
+    let running = answer.running == Some(true);
+    let mut refused = Vec::new();
+    answer.claim_refused = desk.change(|here| {
+        if let Some(holder) = &question.holder {
+            here.learn(holder);
+        }
+        here.accept(question);
+        if let Some(claim) = &question.unclaim {
+            here.release(claim);
+        }
+        if !dry {
+            refused = here.arrived(question);
+        }
+        // seen under the record's lock: a start that begins after this sees the promise
+        let starting = here.holds().then(|| gates::busy(host, &name)).flatten();
+        let busy = match (running, starting) {
+            (true, _) => Some(format!("{name} is up on {}", here.node)),
+            (_, Some(doing)) => Some(format!("{} is doing `{doing}` at this moment", here.node)),
+            _ => None,
+        };
+        question.claim.as_ref().and_then(|claim| here.promise_to(claim, busy.as_deref()).err())
+    })?;
+    for (rid, why) in refused {
+        answer.rids.insert(rid, verdict(Some(why), None));
+    }
+    Ok(())
+}
+
+/// How this node stands.
+fn stand(desk: &Desk, answer: &mut Answer) {
+    let here = &desk.here;
+    answer.copy = here.copy().map(|c| c.name.clone());
+    if !here.copies.replicated() {
+        return;
+    }
+    match here.holder() {
+        Ok(holder) => {
+            answer.epoch = holder.epoch;
+            answer.holder = Some(holder);
+        }
+        Err(why) => answer.unsure = Some(why),
+    }
+    answer.rival = here.rival().cloned();
+    answer.promise = here.promise().cloned();
+    answer.abandoned = here.abandoned();
+    if answer.running != Some(true)
+        && let Some(run) = &here.last_run
+    {
+        (answer.up_until, answer.crashed) = (run.until, run.crashed);
+    }
+}
+
+fn refusal(instance: &Instance, here: &Here, question: &Question, rid: &str, detail: &Detail) -> Option<String> {
+    let data = here.copies.rids.iter().any(|r| r == rid);
+    if here.copies.replicated()
+        && let Some(refusal) = receive::refusal(here, question, rid).filter(|_| data || here.holder().is_ok_and(|h| h.epoch > question.epoch))
+    {
+        return Some(refusal.to_string());
+    }
     if !matches!(detail.driver.as_str(), "" | "rsync") {
         return Some(format!("{} transfers are not supported by this version", detail.driver));
     }
     let dst = detail.dst.as_deref().unwrap_or_default();
-    let not_mounted = || here.not_mounted(detail.dstfs.as_deref(), dst);
-    here.in_the_way(Some(sender), rid).or_else(not_mounted).or_else(|| here.below_unmounted(dst).filter(|_| !common::is_internal(rid)))
+    let not_mounted = || instance.not_mounted(detail.dstfs.as_deref(), dst);
+    let below = || instance.below_unmounted(dst).filter(|_| !common::is_internal(rid));
+    instance.in_the_way(Some(&question.node), rid).or_else(not_mounted).or_else(below)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn ask(env: Option<&str>, rid: &str, detail: Detail) -> Answer {
     }
     let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
     let question = Question { version: VERSION, node: "n1".into(), rids: [(rid.to_owned(), detail)].into(), ..Question::default() };
-    answer(&host, &log, "svc1", &question)
+    answer(&host, &log, "svc1", false, &question)
 }
 
 fn to(dst: &str, dstfs: Option<&str>) -> Detail {
@@ -70,7 +70,7 @@ fn an_app_is_asked_where_nothing_else_tells() {
         let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
         let question =
             Question { version: VERSION, node: "n1".into(), rids: [("sync#1".to_owned(), to("/x", None))].into(), ..Question::default() };
-        let answer = answer(&host, &log, "svc1", &question);
+        let answer = answer(&host, &log, "svc1", false, &question);
         (answer.running, answer.refusal("sync#1").map(|why| why.split(':').next().unwrap_or_default().to_owned()))
     };
     let standby = format!("{UP}always_on = nodes\n");
@@ -133,6 +133,6 @@ fn what_is_no_question_is_an_error() {
     let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
     let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.write_all(b"{\"version\":9}\n").unwrap();
-    let why = serve(&host, &log, "svc1", &mut ours).unwrap_err().to_string();
+    let why = serve(&host, &log, "svc1", false, &mut ours).unwrap_err().to_string();
     assert_eq!(why, "speaks version 9 of the gate, this is version 1");
 }

@@ -2,6 +2,8 @@
 //! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
 
 use super::common::{self, Instance};
+use crate::action::authority::Desk;
+use crate::authority::receive;
 use crate::cmd::system::{Control, SystemRunner};
 use crate::cmd::{Cmd, End, Runner, Sink};
 use crate::error::{Error, Result};
@@ -9,6 +11,7 @@ use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::log::Logger;
 use crate::service::build;
+use crate::state::gate::Question;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,13 +29,13 @@ const TICK: Duration = Duration::from_millis(500);
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs `argv` with our standard streams; its exit status. Nothing of it is left when this returns.
-pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv: &[String]) -> Result<u8> {
+pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &[String]) -> Result<u8> {
     if rid.is_empty() || argv.is_empty() {
         return Err(Error::Usage("recv takes --rid RID --epoch N -- COMMAND…".into()));
     }
     let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
-    allowed(host, log, name, rid, argv)?;
+    allowed(host, log, name, rid, epoch, argv)?;
     make_cache(host, rid)?;
     let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
     let control = Control::default();
@@ -50,8 +53,9 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, _epoch: u64, argv
     }
 }
 
-/// The gate once more: what it saw may have changed since.
-fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, argv: &[String]) -> Result<()> {
+/// The gate once more: what it saw may have changed since. Of data, this node knows before the first byte that they
+/// are not whole.
+fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &[String]) -> Result<()> {
     if common::is_internal(rid) {
         return Ok(()); // also the first contact, before there is a service
     }
@@ -62,7 +66,27 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, argv: &[String]) ->
         let dstfs = service.config.section(rid).text("dstfs");
         dst.and_then(|dst| here.not_mounted(dstfs, dst).or_else(|| here.below_unmounted(dst)))
     });
-    refused.map_or(Ok(()), |why| Err(Error::text(why)))
+    if let Some(why) = refused {
+        return Err(Error::text(why));
+    }
+    let mut desk = Desk::load(&service, host, log, false, false);
+    if !desk.here.copies.replicated() || !desk.here.copies.rids.iter().any(|r| r == rid) {
+        return Ok(());
+    }
+    desk.change(|here| {
+        // whoever holds authority in this epoch is the sender: the gate has let nobody else in
+        let holder = here.holder().map_err(Error::Text)?;
+        let question = Question { node: holder.node.clone(), copy: Some(holder.copy), epoch, abandoned: here.abandoned(), ..Question::default() };
+        match receive::refusal(here, &question, rid) {
+            Some(refusal) => Err(Error::text(refusal.to_string())),
+            None if holder.epoch != epoch => Err(Error::text(format!("{} does not know epoch {epoch} of {name}", here.node))),
+            None if here.holds() => Ok(()), // the same copy: one of its nodes to the other
+            None => {
+                here.arriving(rid, dst, None);
+                Ok(())
+            }
+        }
+    })?
 }
 
 /// What the writer writes to, if we know its words: the last one of `rsync --server …`.

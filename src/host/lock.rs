@@ -27,6 +27,12 @@ impl Held {
         self.command.as_deref().is_some_and(|c| c.split(' ').skip(1).any(|word| actions.contains(&word)))
     }
 
+    /// The word among `actions` that the holder is at.
+    pub fn doing(&self, actions: &[&str]) -> Option<String> {
+        let words = self.command.as_deref()?.split(' ').skip(1);
+        words.into_iter().find(|word| actions.contains(word)).map(str::to_owned)
+    }
+
     /// Signals the holder. The lock is held, so the pid it wrote is still its own.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
@@ -75,6 +81,15 @@ impl Lock {
         Ok(Ok(Self { _file: file }))
     }
 
+    /// Who has the lock, if somebody has. Nothing is written, nobody is held up.
+    pub fn holder(path: &Path) -> Option<Held> {
+        let mut file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(held(&mut file)),
+            _ => None,
+        }
+    }
+
     /// Waits for the lock, or an error naming who has it.
     pub fn wait(path: &Path, limit: Duration) -> Result<Self> {
         Self::try_for(path, limit)?.map_err(|held| Error::text(format!("timed out waiting for lock {}, held by {held}", path.display())))
@@ -102,7 +117,9 @@ mod tests {
         let first = Lock::wait(&path, Duration::ZERO).unwrap();
         let held = Lock::try_for(&path, Duration::ZERO).unwrap().unwrap_err();
         assert_eq!(held.pid, Some(std::process::id()));
+        assert_eq!(Lock::holder(&path), Some(held));
         drop(first);
+        assert_eq!(Lock::holder(&path), None);
         assert!(Lock::try_for(&path, Duration::ZERO).unwrap().is_ok());
     }
 }
