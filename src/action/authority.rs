@@ -174,7 +174,8 @@ pub fn last_run(host: &Host, service: &str, up: bool) -> Option<LastRun> {
         return Some(run);
     }
     let booted = booted_at();
-    let seen = if run.since.zip(booted).is_some_and(|(since, booted)| since < booted) { alive::before(var, booted) } else { alive::last(var) };
+    let seen =
+        if run.since.zip(booted).is_some_and(|(since, booted)| since < booted) { alive::before(var, booted) } else { alive::last(var) };
     Some(LastRun { until: seen.max(run.since), crashed: true, ..run })
 }
 

@@ -30,7 +30,15 @@ pub fn question(here: &Here) -> Question {
 }
 
 /// Asks the gate of `peer`; with `look`, it writes nothing there. The error says who does not answer, and why.
-pub fn gate(host: &Host, log: &Logger, service: &str, peer: &str, question: &Question, look: bool, limit: Duration) -> Result<Answer, String> {
+pub fn gate(
+    host: &Host,
+    log: &Logger,
+    service: &str,
+    peer: &str,
+    question: &Question,
+    look: bool,
+    limit: Duration,
+) -> Result<Answer, String> {
     let remote = host.peers.connect(peer).map_err(|why| format!("{peer} cannot be reached: {why}"))?;
     let mut argv = host.peers.svcmgr(&host.paths, peer);
     argv.extend(["-s".to_owned(), service.to_owned(), "gate".to_owned()]);

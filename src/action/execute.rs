@@ -33,7 +33,16 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// A run that has done nothing yet.
     pub fn new(service: &'a Service, host: &'a Host, log: &'a Logger, options: &'a Options) -> Self {
-        Self { service, host, log, options, activated: Mutex::default(), undoing: false, app_errors: AtomicBool::new(false), ran: AtomicBool::new(false) }
+        Self {
+            service,
+            host,
+            log,
+            options,
+            activated: Mutex::default(),
+            undoing: false,
+            app_errors: AtomicBool::new(false),
+            ran: AtomicBool::new(false),
+        }
     }
 
     /// Does the plan, stage by stage. An error has stopped it; what was done before stays done.

@@ -287,7 +287,9 @@ impl Consent {
     pub fn given(&self, here: &crate::authority::Here, silent: &[String]) -> bool {
         let named = |from: &String| {
             let copies = &here.copies;
-            silent.iter().all(|n| n.eq_ignore_ascii_case(from) || copies.of_node(n).is_some_and(|c| c.name == *from) || is_site(here, n, from))
+            silent
+                .iter()
+                .all(|n| n.eq_ignore_ascii_case(from) || copies.of_node(n).is_some_and(|c| c.name == *from) || is_site(here, n, from))
         };
         if self.yes || self.from.as_ref().is_some_and(named) {
             return true;

@@ -1,9 +1,9 @@
 //! start, stop and the actions made of them: restart, boot, shutdown, switch, group actions, rollback.
 
+use super::authority::{self, Desk};
 use super::execute::Run;
 use super::plan::{Pass, Plan, Verb, plan};
 use super::select::Selection;
-use super::authority::{self, Desk};
 use super::{Id, Info, Options, gates};
 use crate::authority::start::{self as rules, Boot, How, View};
 use crate::authority::words::span;
@@ -100,7 +100,8 @@ pub fn begin(run: &Run, name: &str, agreed: authority::Agreed, how: &How, select
 /// The parts of a start. Who may not start all of the service may not start a part of it.
 fn start_group(run: &Run, info: &Info, pass: &Pass, selection: &Selection) -> Result<()> {
     let how = How { force: run.options.force, ..How::default() };
-    let _cleared = authority::agree(run, &how).and_then(|agreed| authority::clear(run, agreed, &how)).map_err(|e| stopped(run, info.name, e))?;
+    let _cleared =
+        authority::agree(run, &how).and_then(|agreed| authority::clear(run, agreed, &how)).map_err(|e| stopped(run, info.name, e))?;
     one_pass(run, info.name, pass, selection)
 }
 
@@ -206,7 +207,10 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
             Boot::Wait => {}
         }
         if begun.elapsed() < Duration::from_secs(9) {
-            run.log.info(format!("no node of another copy answers: asking again for {} (boot_wait)", span(chrono::Duration::from_std(wait).unwrap_or_default())));
+            run.log.info(format!(
+                "no node of another copy answers: asking again for {} (boot_wait)",
+                span(chrono::Duration::from_std(wait).unwrap_or_default())
+            ));
         }
         let round = Instant::now();
         while round.elapsed() < BOOT_PAUSE.min(wait.saturating_sub(begun.elapsed())) {

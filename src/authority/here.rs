@@ -299,10 +299,19 @@ impl Here {
             let under_way = under_way.filter(|r| r.state == State::InProgress && r.epoch == question.epoch && r.node == self.node).cloned();
             match under_way.filter(|_| self.record_is(question)) {
                 Some(replica) => {
-                    let whole = Replica { state: State::Replica, image: image.clone(), since: self.now, from: Some(question.node.clone()), ..replica };
+                    let whole = Replica {
+                        state: State::Replica,
+                        image: image.clone(),
+                        since: self.now,
+                        from: Some(question.node.clone()),
+                        ..replica
+                    };
                     self.replicas.insert(rid.clone(), Known::Known(whole));
                 }
-                None => refused.push((rid.clone(), format!("{} does not take {rid} for whole: no transfer of {} was under way", self.node, question.node))),
+                None => refused.push((
+                    rid.clone(),
+                    format!("{} does not take {rid} for whole: no transfer of {} was under way", self.node, question.node),
+                )),
             }
         }
         refused
@@ -350,6 +359,14 @@ impl Here {
         if let Known::Known(record) = &mut self.record {
             record.receiving = on;
             record.abandoned.extend(own.filter(|own| give_up && !record.abandoned.contains(own)));
+        }
+    }
+
+    /// Gives up what the copy of `node` has written of its own: it may be overwritten, in this epoch.
+    pub fn abandon(&mut self, node: &str) {
+        let name = self.copies.of_node(node).map(|c| c.name.clone());
+        if let Known::Known(record) = &mut self.record {
+            record.abandoned.extend(name.filter(|name| !record.abandoned.contains(name)));
         }
     }
 

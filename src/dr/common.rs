@@ -42,9 +42,10 @@ impl<'a> Instance<'a> {
     /// group that the system activates runs nothing, and what is mounted from it shows as its filesystem.
     fn telling(&self) -> impl Iterator<Item = (&str, Status)> {
         let rows = self.report.resources.iter().filter(|r| !r.standby && !r.disable);
-        let rows = rows.filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk")))
+        let rows = rows
+            .filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk")))
             .filter(|r| !(self.receiving && r.rtype == "fs"))
-           .map(|r| (r.rid.as_str(), r.status));
+            .map(|r| (r.rid.as_str(), r.status));
         rows.filter(|(rid, _)| !self.apps.iter().any(|(app, _)| app == rid)).chain(self.apps.iter().copied())
     }
 

@@ -163,7 +163,8 @@ fn stand(desk: &Desk, answer: &mut Answer) {
 fn refusal(instance: &Instance, here: &Here, question: &Question, rid: &str, detail: &Detail) -> Option<String> {
     let data = here.copies.rids.iter().any(|r| r == rid);
     if here.copies.replicated()
-        && let Some(refusal) = receive::refusal(here, question, rid).filter(|_| data || here.holder().is_ok_and(|h| h.epoch > question.epoch))
+        && let Some(refusal) =
+            receive::refusal(here, question, rid).filter(|_| data || here.holder().is_ok_and(|h| h.epoch > question.epoch))
     {
         return Some(refusal.to_string());
     }

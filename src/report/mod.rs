@@ -63,6 +63,13 @@ pub struct ResourceReport {
     pub standby: bool,
 }
 
+impl ResourceReport {
+    /// The first word of the type: `disk` of `disk.vg`.
+    pub fn group(&self) -> &str {
+        self.rtype.split('.').next().unwrap_or_default()
+    }
+}
+
 /// The groups of `json status` and svcmon, in the order of svcmon.
 pub const GROUPS: [&str; 8] = ["container", "ip", "disk", "fs", "share", "app", "hb", "sync"];
 

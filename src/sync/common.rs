@@ -111,9 +111,10 @@ fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
 
 /// The words that start a writer on `peer`: every one runs below `svcmgr recv`, which lets it in and ends
 /// it with the connection. The writer's own words come after these.
-pub fn receiver(host: &Host, peer: &str, service: &str, rid: &str) -> Vec<String> {
+pub fn receiver(host: &Host, peer: &str, service: &str, rid: &str, epoch: u64) -> Vec<String> {
     let svcmgr = host.peers.svcmgr(&host.paths, peer);
-    let words = ["-s", service, "recv", "--rid", rid, "--epoch", "0", "--"];
+    let epoch = epoch.to_string();
+    let words = ["-s", service, "recv", "--rid", rid, "--epoch", &epoch, "--"];
     svcmgr.into_iter().chain(words.map(str::to_owned)).collect()
 }
 

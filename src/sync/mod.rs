@@ -100,6 +100,8 @@ pub struct Job {
     pub class: Class,
     /// What has changed, or everything.
     pub mode: Mode,
+    /// In which epoch this node holds authority: the receiver lets nobody else in.
+    pub epoch: u64,
     /// Somebody watches.
     pub progress: Option<OnProgress>,
 }

@@ -1,25 +1,53 @@
 //! The gate, from the sender's side: each peer is asked once, all at the same time, what it lets in.
 
 use super::{Task, Work, by_peer, carry, decide};
-use crate::cmd::Cmd;
+use crate::action::authority::Desk;
+use crate::action::call;
+use crate::authority::Learned;
+use crate::authority::words::instant;
 use crate::log::Level;
-use crate::state::gate::{Answer, Question, VERSION, to_line};
+use crate::state::gate::{Answer, Question};
 use crate::state::history::Entry;
 use crate::sync::Class;
-use std::time::Duration;
-
-/// How long a peer may think.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a recovery node may be for: anything but production. In the order 2014 printed it.
 const NOT_PRD: [&str; 9] = ["TMP", "PRA", "FOR", "INT", "DRP", "DEV", "PPRD", "REC", "TST"];
 
 /// The tasks that their peers agree to.
 pub(super) fn granted<'a>(work: &Work<'a>, tasks: Vec<Task<'a>>) -> Vec<Task<'a>> {
-    std::thread::scope(|scope| {
+    let tasks: Vec<Task> = std::thread::scope(|scope| {
         let asked: Vec<_> = by_peer(tasks).into_iter().map(|(peer, tasks)| scope.spawn(move || of_peer(work, &peer, tasks))).collect();
         asked.into_iter().flat_map(|t| t.join().unwrap_or_default()).collect()
-    })
+    });
+    let Some(holder) = work.news.lock().ok().and_then(|news| news.clone()) else { return tasks };
+    // one peer knows that we do not hold authority any more: nobody gets anything, also who has not heard of it
+    let why = format!(
+        "nothing is sent to anybody: {} holds the data of {} since {}",
+        holder.node,
+        work.service.name,
+        instant(holder.since, work.started)
+    );
+    for task in tasks {
+        work.say(task.res, Level::Error, why.clone());
+        refuse(work, &task, &why);
+    }
+    Vec::new()
+}
+
+/// Remembers a holder that is not the one we know.
+fn learn(work: &Work, answer: &Answer) {
+    let Some(told) = answer.holder.as_ref().filter(|_| work.here.copies.replicated()) else { return };
+    let mut copy = work.here.clone();
+    if copy.learn(told) == Learned::Nothing {
+        return;
+    }
+    if let Ok(mut news) = work.news.lock() {
+        *news = Some(told.clone());
+    }
+    let mut desk = Desk::load(work.service, work.host, &work.log, work.options.dry_run, false);
+    if let Err(e) = desk.change(|here| here.learn(told)) {
+        work.log.error(e.to_string());
+    }
 }
 
 fn of_peer<'a>(work: &Work<'a>, peer: &str, tasks: Vec<Task<'a>>) -> Vec<Task<'a>> {
@@ -58,23 +86,15 @@ fn refuse(work: &Work, task: &Task, why: &str) {
 
 /// One call. The error says who does not answer and why.
 fn ask(work: &Work, peer: &str, tasks: &[Task]) -> Result<Answer, String> {
-    let remote = work.host.peers.connect(peer).map_err(|why| format!("{peer} cannot be reached: {why}"))?;
     let rids = tasks.iter().map(|task| {
         let log = work.logger(task.res);
         let cx = work.service.cx(work.host, &log, task.res, work.options.force);
         (task.res.rid.clone(), task.driver.question(&cx, peer))
     });
-    let question =
-        Question { version: VERSION, node: work.host.node.clone(), copy: None, epoch: 0, rids: rids.collect(), ..Question::default() };
-    let mut argv = work.host.peers.svcmgr(&work.host.paths, peer);
-    argv.extend(["-s".to_owned(), work.service.name.clone(), "gate".to_owned()]);
-    let cmd = Cmd::probe(argv).on(&remote).input(format!("{}\n", to_line(&question))).timeout(PATIENCE);
-    work.log.debug(cmd.line());
-    let out = work.host.runner.run(&cmd);
-    if let Some(failed) = out.failure() {
-        return Err(format!("svcmgr does not answer on {peer}: {}", failed.why()));
-    }
-    Answer::parse(&out.stdout).map_err(|why| format!("svcmgr does not answer on {peer}: {why}"))
+    let question = Question { rids: rids.collect(), ..call::question(&work.here) };
+    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, work.options.dry_run, call::PATIENCE)?;
+    learn(work, &answer);
+    Ok(answer)
 }
 
 /// A peer that has never heard of the service gets its files first.

@@ -114,7 +114,7 @@ fn triggers(work: &Work, res: &Res, when: &str) -> Result<()> {
 pub(super) fn one(work: &Work, task: &Task) -> bool {
     let log = work.logger(task.res);
     let cx = work.service.cx(work.host, &log, task.res, work.options.force);
-    let job = Job { peer: task.peer.clone(), class: task.class, mode: work.mode(), progress: work.live.listener() };
+    let job = Job { peer: task.peer.clone(), class: task.class, mode: work.mode(), epoch: work.epoch, progress: work.live.listener() };
     let begun = Instant::now();
     let done = task.driver.send(&cx, &job);
     work.live.done(&task.peer);

@@ -3,6 +3,7 @@
 use super::{Task, Work};
 use crate::action::Id;
 use crate::action::select::Selection;
+use crate::config::scope::Scope;
 use crate::log::Level;
 use crate::service::{Res, status};
 use crate::status::Status;
@@ -23,7 +24,8 @@ pub(super) fn candidates<'a>(work: &Work<'a>, selection: &Selection) -> impl Ite
 pub(super) fn tasks<'a>(work: &Work<'a>, selection: &Selection) -> Vec<Task<'a>> {
     let scope = &work.service.config.scope;
     let all: Vec<&Res> = candidates(work, selection).collect();
-    if scope.is_drp() {
+    // who holds authority sends, whatever its site; nothing replicated, the primary site does
+    if scope.is_drp() && !work.here.copies.replicated() {
         if let Some(first) = all.first() {
             work.chat(first, "won't sync from a node of the recovery site");
         }
@@ -32,7 +34,7 @@ pub(super) fn tasks<'a>(work: &Work<'a>, selection: &Selection) -> Vec<Task<'a>>
     let mut tasks = Vec::new();
     for res in &all {
         let Some(driver) = res.sync() else { continue };
-        if work.service.is_flex() && scope.flex_primary != scope.node {
+        if work.service.is_flex() && !sends_for_site(scope) {
             work.chat(res, "won't sync this resource from a flex non-primary node");
             continue;
         }
@@ -46,6 +48,15 @@ pub(super) fn tasks<'a>(work: &Work<'a>, selection: &Selection) -> Vec<Task<'a>>
     guard_prd(work, &mut tasks);
     ready(work, &mut tasks);
     tasks
+}
+
+/// Of flex nodes that all run the service, one sends.
+fn sends_for_site(scope: &Scope) -> bool {
+    if !scope.is_drp() {
+        return scope.flex_primary == scope.node;
+    }
+    let named = scope.drpnodes.iter().find(|n| **n == scope.drp_flex_primary);
+    named.or(scope.drpnodes.first()) == Some(&scope.node)
 }
 
 /// The targets of one sync that its schedule lets be sent to.

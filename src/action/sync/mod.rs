@@ -1,16 +1,20 @@
 //! The sync actions: who may send, when, to whom; the peers asked; the transfers, peers side by side.
 
 mod ask;
+mod authority;
 mod carry;
 mod decide;
 mod live;
 
+use super::authority::Desk;
 use super::select::Selection;
 use super::{Id, Info, Options};
+use crate::authority::Here;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::{Level, Logger};
 use crate::service::{Res, Service};
+use crate::state::authority::Holder;
 use crate::sync::{Class, Mode, SyncDriver};
 use chrono::{DateTime, Local};
 use std::collections::{BTreeMap, HashSet};
@@ -37,6 +41,12 @@ struct Work<'a> {
     options: &'a Options,
     /// Stamps tell this time: the data are at least as new.
     started: DateTime<Local>,
+    /// What this node knows of authority; it holds it, if the service is replicated.
+    here: Here,
+    /// The epoch in which it does.
+    epoch: u64,
+    /// A holder that a peer knows, and we did not.
+    news: Mutex<Option<Holder>>,
     /// Lines said already: each is said once per command.
     said: Mutex<HashSet<String>>,
     failures: AtomicUsize,
@@ -54,6 +64,11 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
     if !selection.is_all() && !service.resources.iter().any(|r| r.sync().is_some() && selection.has(&r.rid)) {
         return Err(Error::text(format!("nothing to do: none of the selected resources of {} is a sync", service.name)));
     }
+    let mut desk = Desk::load(service, host, log, options.dry_run, false);
+    if !authority::may_send(&mut desk, info, options)? {
+        return Ok(());
+    }
+    let here = desk.here;
     let live = live::Live::new(options.live && !options.dry_run);
     let work = Work {
         service,
@@ -63,6 +78,9 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         name: info.name.replace('_', ""),
         options,
         started: host.clock.now(),
+        epoch: here.holder().map_or(0, |h| h.epoch),
+        here,
+        news: Mutex::default(),
         said: Mutex::default(),
         failures: AtomicUsize::new(0),
         sent: Mutex::default(),

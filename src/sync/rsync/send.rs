@@ -19,12 +19,12 @@ const PUSH: Duration = Duration::from_secs(20);
 const VANISHED: i32 = 24;
 
 /// The words of one rsync to `peer`, up to the sources. The receiving end is svcmgr, which lets rsync in.
-fn words(cx: &Cx, peer: &str, rid: &str, options: &[String]) -> Result<(Vec<String>, String)> {
+fn words(cx: &Cx, peer: &str, rid: &str, epoch: u64, options: &[String]) -> Result<(Vec<String>, String)> {
     let remote = cx.host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
     let mut argv: Vec<String> = ["rsync"].into_iter().chain(OPTIONS).map(str::to_owned).collect();
     argv.extend_from_slice(options);
     argv.extend(["-e".into(), remote.ssh.join(" ")]);
-    let receiver = common::receiver(cx.host, peer, cx.service, rid);
+    let receiver = common::receiver(cx.host, peer, cx.service, rid, epoch);
     argv.push(format!("--rsync-path={} rsync", crate::cmd::quote::join(&receiver)));
     Ok((argv, cx.host.peers.login(peer)))
 }
@@ -33,7 +33,7 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     let quiet = sync.kind != Kind::User;
     let sources = sources::ready(sync, cx)?;
     let grounds = origin::check(sync, cx)?;
-    let (mut argv, login) = words(cx, &job.peer, cx.rid, &sync.options)?;
+    let (mut argv, login) = words(cx, &job.peer, cx.rid, job.epoch, &sync.options)?;
     if let Some(limit) = sync.bwlimit {
         argv.push(format!("--bwlimit={limit}"));
     }
@@ -93,7 +93,7 @@ fn complain(cx: &Cx, out: &Output) {
 /// Pushes files below `/` to the same place on `peer`: the stamps.
 pub fn push(cx: &Cx, peer: &str, rid: &str, files: &[String]) -> Result<()> {
     let options = ["-R".to_owned(), "--no-implied-dirs".to_owned()];
-    let (mut argv, login) = words(cx, peer, rid, &options)?;
+    let (mut argv, login) = words(cx, peer, rid, 0, &options)?;
     argv.extend_from_slice(files);
     argv.push(format!("{login}:/"));
     let cmd = Cmd::change(argv).timeout(PUSH);

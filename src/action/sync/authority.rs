@@ -1,0 +1,137 @@
+//! Whether this node may send at all: only who holds authority does.
+
+use crate::action::authority::Desk;
+use crate::action::{Info, Options};
+use crate::authority::words::instant;
+use crate::authority::{Here, Refusal};
+use crate::error::{Error, Result};
+use crate::service::status;
+
+/// True: this node's copy holds authority, or nothing is replicated. False: it is another's turn, as was said. The
+/// error is for what someone has to decide.
+pub(super) fn may_send(desk: &mut Desk, info: &Info, options: &Options) -> Result<bool> {
+    if !desk.here.copies.replicated() {
+        return Ok(true);
+    }
+    if desk.here.record.fault().is_some() {
+        desk.look()?;
+    }
+    if let Some(refusal) = refusal(&desk.here, info) {
+        return refuse(desk, &refusal);
+    }
+    if !desk.here.holds() {
+        return not_ours(desk, info, options);
+    }
+    let loser = options.abandon.clone();
+    if let Some(node) = &loser {
+        may_lose(desk, node)?;
+    }
+    desk.change(|here| {
+        here.settle();
+        if let Some(node) = &loser {
+            here.abandon(node);
+        }
+    })?;
+    Ok(true)
+}
+
+fn refuse(desk: &Desk, refusal: &Refusal) -> Result<bool> {
+    desk.log.error(refusal.to_string());
+    Err(Error::Reported)
+}
+
+/// What keeps everybody from sending.
+fn refusal(here: &Here, info: &Info) -> Option<Refusal> {
+    let (service, node) = (&here.service, &here.node);
+    let what = format!("{} of {service} is not done on {node}", info.name.replace('_', " "));
+    if let Some(why) = here.record.fault() {
+        return Some(Refusal {
+            what: format!("{what}: it is not known which copy of the data is the newest"),
+            why: why.to_owned(),
+            stake: "newer data on another node".into(),
+            remedy: format!("on {node}: svcmgr -s {service} where; if {node} has the newest data: svcmgr -s {service} takeover --force"),
+        });
+    }
+    if let Some(rival) = here.rival() {
+        let mine = here.holder().map_or_else(|_| node.clone(), |h| h.node);
+        return Some(Refusal {
+            what: format!("{what}: two copies both hold the data"),
+            why: format!("{mine} and {} took over without seeing each other", rival.node),
+            stake: "the writes of one of them: someone has to choose".into(),
+            remedy: format!(
+                "on the one to keep: svcmgr -s {service} takeover --abandon OTHER   (compare first: svcmgr -s {service} where)"
+            ),
+        });
+    }
+    let promise = here.promise().filter(|p| here.copies.of_node(&p.node) != here.copy() && here.holds())?;
+    Some(Refusal {
+        what: format!("{what}: {} has begun to take the data over", promise.node),
+        why: format!("{node} promised it at {}", instant(promise.at, here.now)),
+        stake: format!("what {} may have written since", promise.node),
+        remedy: format!(
+            "on {node}: svcmgr -s {service} where; if {} has not taken over, on {node}: svcmgr -s {service} start",
+            promise.node
+        ),
+    })
+}
+
+/// Another copy holds authority. That is nobody's failure, unless the service runs here all the same.
+fn not_ours(desk: &Desk, info: &Info, options: &Options) -> Result<bool> {
+    let here = &desk.here;
+    let (service, node) = (&here.service, &here.node);
+    let holder = here.holder().map_err(Error::Text)?;
+    let up = status::evaluate(desk.service, desk.host, desk.log, status::Depth::NoSync);
+    let up = up
+        .resources
+        .iter()
+        .find(|r| !r.standby && !r.disable && r.status.is_up() && matches!(r.group(), "fs" | "app" | "ip" | "container"));
+    if let Some(up) = up.filter(|_| !here.receiving()) {
+        return refuse(
+            desk,
+            &Refusal {
+                what: format!("{} of {service} is not done on {node}: {} holds the data", info.name.replace('_', " "), holder.node),
+                why: format!(
+                    "{} has them since {} (epoch {}), and {service} runs on {node} too ({})",
+                    holder.node,
+                    instant(holder.since, here.now),
+                    holder.epoch,
+                    up.rid
+                ),
+                stake: format!("the writes of {node} or those of {}: someone has to choose", holder.node),
+                remedy: format!(
+                    "to keep those of {0}: on {0}: svcmgr -s {service} giveback --abandon {node}; to keep those of {node}: on {node}: svcmgr -s {service} takeover --abandon {0}",
+                    holder.node
+                ),
+            },
+        );
+    }
+    if !options.cron {
+        desk.log.info(if holder.epoch == 0 && desk.service.config.scope.is_drp() {
+            "won't sync from a node of the recovery site".to_owned()
+        } else {
+            format!(
+                "won't sync from {node}: {} holds the data since {} (epoch {})",
+                holder.node,
+                instant(holder.since, here.now),
+                holder.epoch
+            )
+        });
+    }
+    Ok(false)
+}
+
+/// `--abandon NODE` of a sync: its own writes may be overwritten.
+fn may_lose(desk: &Desk, node: &str) -> Result<()> {
+    let here = &desk.here;
+    match here.copies.of_node(node) {
+        None => Err(Error::text(format!("--abandon {node}: it is not a node of {}", here.service))),
+        Some(copy) if Some(copy) == here.copy() => Err(Error::text(format!("--abandon {node}: it has the same data as {}", here.node))),
+        Some(_) => {
+            desk.log.warning(format!(
+                "what {node} has written of its own is given up, as you say (--abandon): it is overwritten with the data of {}",
+                here.node
+            ));
+            Ok(())
+        }
+    }
+}
