@@ -8,6 +8,7 @@ use std::fmt::Write;
 const HELP: &[(&str, &[&str])] = &[
     ("Look", &["print_status", "json_status", "status"]),
     ("Run", &["start", "stop", "restart", "switch"]),
+    ("Disaster recovery", &["takeover", "giveback"]),
     ("Copy to other nodes", &["sync_update", "sync_full", "sync_nodes", "sync_drp", "sync_all", "sync_verify", "sync_resync"]),
     (
         "Service file",
@@ -98,7 +99,10 @@ mod tests {
     fn the_help_has_every_action() {
         use crate::action::{ACTIONS, Class, Id};
         for action in ACTIONS {
-            let part = matches!(action.id, Id::StartGroup(_) | Id::StopGroup(_) | Id::PreSync | Id::PostSync | Id::Gone);
+            let part = matches!(
+                action.id,
+                Id::StartGroup(_) | Id::StopGroup(_) | Id::PreSync | Id::PostSync | Id::Handover | Id::Prepare | Id::Gone
+            );
             let there = HELP.iter().any(|(_, names)| names.contains(&action.name));
             assert_eq!(there, !part && action.class != Class::Peer, "{}", action.name);
         }

@@ -128,13 +128,13 @@ fn not_my_turn_is_said_and_no_failure() {
     let skip = "INFO SVC1.SYNC#1 skip sync: not in allowed period (['03:59', '05:59'])";
     let not_up = "INFO SVC1.SYNC#1 won't sync this resource for a service not up";
     let flex = "INFO SVC1.SYNC#1 won't sync this resource from a flex non-primary node";
-    let drp = "INFO SVC1.SYNC#1 won't sync from a node of the recovery site";
+    let drp = "INFO SVC1 won't sync from a node of the recovery site";
     let home = "INFO SVC1.SYNC#1 won't sync this resource: no ip, fs or container tells where the service runs, so only n2 sends (autostart_node, else the first of nodes)";
     let cases: [(&str, &str, &str, bool, Option<&str>); 8] = [
         (site, "", UP, false, Some(skip)),
         (site, "", DOWN, true, Some(not_up)),
         (site, "cluster_type = flex\nflex_primary = n2\n", UP, true, Some(flex)),
-        ("nodes = n2\ndrpnodes = n1\n", "", UP, true, Some(drp)),
+        ("nodes = n2\ndrpnodes = n1\n", "", DOWN, true, Some(drp)),
         ("nodes = n1\n", "", UP, true, None),
         (site, "autostart_node = N2\n", "", true, Some(home)),
         ("nodes = n2 n1\n", "", "", true, Some(home)),
@@ -168,7 +168,9 @@ fn files_that_vanish_are_a_warning() {
 #[test]
 fn a_stamp_of_a_time_to_come_is_none() {
     let schedule = "sync_period = []\n";
-    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}{schedule}"), |w| Replay::default().always(&w.gate("n2"), 0, KNOWN));
+    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}{schedule}"), |w| {
+        Replay::default().always(&format!("{} --ask", w.gate("n2")), 0, KNOWN)
+    });
     stamp::write(&stamp::of_node(&bench.host.paths.var, "n2", "svc1", "sync#1"), FixedClock::at("2014-06-07 00:00:00").0).unwrap();
     let (lines, _) = bench.run("sync_update", &Options { dry_run: true, ..Options::default() });
     assert_eq!(
@@ -352,7 +354,8 @@ fn triggers_stand_around_and_a_blocking_one_forbids() {
 
 #[test]
 fn a_dry_run_asks_and_sends_nothing() {
-    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then(&w.gate("n2"), 0, KNOWN));
+    let bench =
+        Bench::new("nodes = n1 n2\n", "", &format!("{UP}{SYNC}"), |w| Replay::default().then(&format!("{} --ask", w.gate("n2")), 0, KNOWN));
     let (lines, ok) = bench.run("sync_update", &Options { dry_run: true, ..forced() });
     assert_eq!((lines, ok), (vec!["INFO SVC1.SYNC#1 syncupdate rsync /etc/passwd to drpnodes, nodes to n2".to_owned()], true));
     assert_eq!(bench.history(), Vec::<String>::new());
