@@ -20,6 +20,7 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("recursive", Bool, "accepted, unused").default("false"),
     ],
     build,
+    redirect: |way| Err(common::no_way_back(way, "btrfs")),
 };
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {

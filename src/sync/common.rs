@@ -1,7 +1,7 @@
 //! What the block, subvolume and image drivers share: `target`, the state file, the question.
 
 use super::schedule::Schedule;
-use super::{Class, Job, Sent, SyncDriver, View};
+use super::{Class, Job, Sent, SyncDriver, View, Way};
 use crate::config::scope::Params;
 use crate::error::Error;
 use crate::host::{Cx, Host};
@@ -116,6 +116,12 @@ pub fn receiver(host: &Host, peer: &str, service: &str, rid: &str, epoch: u64) -
     let epoch = epoch.to_string();
     let words = ["-s", service, "recv", "--rid", rid, "--epoch", &epoch, "--"];
     svcmgr.into_iter().chain(words.map(str::to_owned)).collect()
+}
+
+/// The error of a way back that comes with a later version.
+pub fn no_way_back(way: &Way, driver: &str) -> String {
+    let (from, to) = (&way.here.config.scope.node, &way.there.config.scope.node);
+    format!("{} ({driver}) cannot be sent back from {from} to {to} by this version", way.here.section)
 }
 
 /// The error of a transfer whose driver comes with a later version.

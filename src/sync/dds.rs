@@ -22,6 +22,7 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("delta_store", Text, "folder on the target for deltas on their way"),
     ],
     build,
+    redirect: |way| Err(common::no_way_back(way, "dds")),
 };
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {

@@ -18,6 +18,7 @@ pub const DRIVER: Driver = Driver {
     about: "images of the service's docker containers",
     keywords: &[Keyword::new("target", Words, "nodes, drpnodes").required().example("nodes drpnodes")],
     build,
+    redirect: |way| Err(common::no_way_back(way, "docker")),
 };
 
 struct Docker {

@@ -106,6 +106,28 @@ pub struct Job {
     pub progress: Option<OnProgress>,
 }
 
+/// A side of a replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where `src` is: home.
+    Source,
+    /// Where `dst` is.
+    Target,
+}
+
+/// From which node to which a replication goes, when authority has moved.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The section as this node, which sends, resolves it.
+    pub here: Params<'a>,
+    /// The section as the node that receives resolves it.
+    pub there: Params<'a>,
+    /// What this node is.
+    pub from: Side,
+    /// What the node that receives is.
+    pub to: Side,
+}
+
 /// A replication of this service, seen from this node.
 pub trait SyncDriver: Send + Sync {
     /// What the row says.
@@ -161,6 +183,12 @@ pub trait SyncDriver: Send + Sync {
     /// Undoes [`SyncDriver::freeze`]; called on every path, also when nothing was frozen.
     fn release(&self, _cx: &Cx) {}
 
+    /// When the data that this node has as `side` were written last: the newest change of anything there. `None`: it
+    /// has none, or that could not be found out in time.
+    fn newest(&self, _cx: &Cx, _side: Side) -> Option<DateTime<Local>> {
+        None
+    }
+
     /// Copies to one peer. When it returns Ok the peer has the data of the start of the action, or of `freeze`.
     fn send(&self, cx: &Cx, job: &Job) -> Result<Sent>;
 }
@@ -177,4 +205,7 @@ pub struct Driver {
     pub keywords: &'static [Keyword],
     /// Makes a sync of a section.
     pub build: fn(&Params) -> Result<Box<dyn SyncDriver>, Dropped>,
+    /// Makes the sync of the same data that goes another way, with all checks of the sender. The error says why it
+    /// cannot be, and what to set.
+    pub redirect: fn(&Way) -> Result<Box<dyn SyncDriver>, String>,
 }

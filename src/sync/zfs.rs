@@ -20,6 +20,7 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("recursive", Bool, "with the datasets below").default("true").unscoped(),
     ],
     build,
+    redirect: |way| Err(common::no_way_back(way, "zfs")),
 };
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {

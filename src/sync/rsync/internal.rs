@@ -92,6 +92,7 @@ pub fn internal(
             snap: false,
             schedule: schedule.clone(),
             guard: Guard::default(),
+            forward: None,
             label: OnceLock::new(),
             frozen: Mutex::default(),
         };

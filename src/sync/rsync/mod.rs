@@ -1,18 +1,20 @@
 //! sync.rsync: files, by rsync over ssh. Also what carries the service's own files: `sync#i0`, `#i1`, `#i2`.
 
 mod internal;
+mod newest;
 mod origin;
 mod send;
 mod snap;
 mod sources;
 mod status;
+mod way;
 mod wrap;
 
 pub use internal::internal;
 pub use send::push;
 
 use super::schedule::Schedule;
-use super::{Class, Driver, Job, Sent, SyncDriver, View, common};
+use super::{Class, Driver, Job, Sent, Side, SyncDriver, View, Way, common};
 use crate::cmd::quote;
 use crate::config::keyword::{
     Keyword,
@@ -24,9 +26,11 @@ use crate::host::Cx;
 use crate::report::Probe;
 use crate::resource::Dropped;
 use crate::state::gate;
+use chrono::{DateTime, Local};
 use snap::Snapshot;
-use sources::{Guard, expand, python_list};
+use sources::{Guard, ServiceFs, expand, python_list};
 use std::sync::{Arc, Mutex, OnceLock};
+use way::{Forward, Route};
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -44,6 +48,7 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("snap", Bool, "send from a snapshot of the logical volume below the source").default("false"),
     ],
     build,
+    redirect,
 };
 
 /// Who it is for: decides the label, and how much is said.
@@ -69,51 +74,81 @@ struct Rsync {
     snap: bool,
     schedule: Schedule,
     guard: Guard,
+    /// What home sends. None for what is not data.
+    forward: Option<Forward>,
     label: OnceLock<String>,
     /// What `freeze` has made.
     frozen: Mutex<Vec<Arc<Snapshot>>>,
 }
 
 fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
-    let src: Vec<String> = common::required(p, "src")?.split_whitespace().map(str::to_owned).collect();
+    let Forward { src, dst, .. } = Forward::of(p)?;
     common::required(p, "target")?;
-    let dst = match (p.text("dst"), src.as_slice()) {
-        (Some(dst), _) => dst.to_owned(),
-        (None, [one]) => same_place(one),
-        (None, _) => return Err(Dropped::Error(format!("config file section {} must have dst set: it has several sources", p.section))),
+    let forward = Forward::seen_by(p).unwrap_or_else(|_| Forward { src: src.clone(), dst: dst.clone(), ..Forward::default() });
+    let route = Route { src, dst, forward };
+    Ok(Box::new(make(p, p, route, common::targets(p))?))
+}
+
+/// Of what home sends the way decides the paths; options and excludes are home's, limits and snapshots the sender's.
+fn redirect(way: &Way) -> std::result::Result<Box<dyn SyncDriver>, String> {
+    let config = way.here.config;
+    let as_home = config.impersonate(&way::home_of(config));
+    let home = match (way.from, way.to) {
+        (Side::Source, _) => way.here,
+        (Side::Target, Side::Source) => way.there,
+        (Side::Target, Side::Target) => as_home.section(way.here.section),
     };
-    let split = |key: &str| {
-        let text = p.text(key).unwrap_or_default();
-        quote::split(text).map_err(|why| format!("{}: {}.{key}: {why}: {text}", p.config.env.place(p.section, key), p.section))
-    };
-    let options: Vec<String> = split("options")?.into_iter().chain(split("exclude")?).collect();
+    let route = way::route(way, &home)?;
+    let receiver = &way.there.config.scope.node;
+    let class = if config.scope.nodes.contains(receiver) { Class::Nodes } else { Class::Drpnodes };
+    let mut sync = make(&home, &way.here, route, vec![class])?;
+    if way.from == Side::Target {
+        // what had to be mounted to be written to has to be mounted to be read
+        let mounted = sync.dstfs.as_ref().map(|mnt| ServiceFs { rid: "dstfs".into(), mnt: mnt.clone(), disabled: true, snap_size: None });
+        sync.guard.0.extend(mounted.filter(|fs| sync.guard.0.iter().all(|known| known.mnt != fs.mnt)));
+    }
+    if way.to == Side::Source {
+        sync.dstfs = way::own(&way.here, &home, "dstfs").map(|d| without_slash(&d)); // of a target; home's filesystems are known by their sections
+    }
+    Ok(Box::new(sync))
+}
+
+/// A sync along `route`: `home` is the section as home resolves it, `p` as the sender does.
+fn make(home: &Params, p: &Params, route: Route, targets: Vec<Class>) -> std::result::Result<Rsync, String> {
+    let Route { src, dst, forward } = route;
+    let options = plain_options(home)?;
     let wrong =
         wrap::forbidden(&options).map(|why| ("options", why)).or_else(|| wrap::unsafe_dst(p, &src, &options, &dst).map(|why| ("dst", why)));
     if let Some((key, why)) = wrong {
-        return Err(Dropped::Error(format!("{}: {}.{key}: {why}", p.config.env.place(p.section, key), p.section)));
+        return Err(format!("{}: {}.{key}: {why}", p.config.env.place(p.section, key), p.section));
     }
-    Ok(Box::new(Rsync {
+    Ok(Rsync {
         kind: Kind::User,
         src,
         dst,
-        targets: common::targets(p),
+        targets,
         options,
-        dstfs: p.text("dstfs").map(|d| d.strip_suffix('/').filter(|d| !d.is_empty()).unwrap_or(d).to_owned()),
+        dstfs: home.text("dstfs").map(without_slash),
         bwlimit: p.integer("bwlimit")?.filter(|n| *n > 0),
         snap: p.boolean("snap")?.unwrap_or(false),
         schedule: Schedule::of(p.config, p.section),
         guard: Guard::of(p.config),
+        forward: Some(forward),
         label: OnceLock::new(),
         frozen: Mutex::default(),
-    }))
+    })
 }
 
-/// The dst that puts `src` where it is here. rsync puts a folder named without a slash at the end *into* dst.
-fn same_place(src: &str) -> String {
-    match src.rsplit_once('/') {
-        Some((parent, last)) if !last.is_empty() => format!("{parent}/"),
-        _ => src.to_owned(),
-    }
+fn without_slash(folder: &str) -> String {
+    folder.strip_suffix('/').filter(|f| !f.is_empty()).unwrap_or(folder).to_owned()
+}
+
+fn plain_options(p: &Params) -> std::result::Result<Vec<String>, String> {
+    let split = |key: &str| {
+        let text = p.text(key).unwrap_or_default();
+        quote::split(text).map_err(|why| format!("{}: {}.{key}: {why}: {text}", p.config.env.place(p.section, key), p.section))
+    };
+    Ok(split("options")?.into_iter().chain(split("exclude")?).collect())
 }
 
 impl SyncDriver for Rsync {
@@ -165,6 +200,10 @@ impl SyncDriver for Rsync {
 
     fn release(&self, cx: &Cx) {
         snap::release(self, cx);
+    }
+
+    fn newest(&self, _cx: &Cx, side: Side) -> Option<DateTime<Local>> {
+        newest::of(&self.forward.as_ref()?.places(side))
     }
 
     fn send(&self, cx: &Cx, job: &Job) -> Result<Sent> {

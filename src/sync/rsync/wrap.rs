@@ -1,5 +1,6 @@
 //! What a user may not write, as it would undo what svcmgr puts around rsync: options, and places to write to.
 
+use super::way::relative;
 use crate::config::scope::Params;
 use std::path::{Component, Path, PathBuf};
 
@@ -137,8 +138,7 @@ pub(super) fn unsafe_dst(p: &Params, src: &[String], options: &[String], dst: &s
         return Some(format!("dst {dst} must be an absolute path"));
     }
     // each source then keeps its own path below dst
-    let relative = options.iter().any(|o| o == "--relative" || (o.starts_with('-') && !o.starts_with("--") && o.contains('R')));
-    if relative || !src.iter().any(|s| s.ends_with('/') || s.ends_with("/.")) {
+    if relative(options) || !src.iter().any(|s| s.ends_with('/') || s.ends_with("/.")) {
         return None;
     }
     let folder = plain(dst);
