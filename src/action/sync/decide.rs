@@ -4,6 +4,7 @@ use super::{Task, Work};
 use crate::action::Id;
 use crate::action::select::Selection;
 use crate::config::scope::Scope;
+use crate::error::Error;
 use crate::log::Level;
 use crate::service::{Res, status};
 use crate::status::Status;
@@ -66,6 +67,12 @@ fn due<'a>(work: &Work<'a>, res: &'a Res, driver: &'a dyn SyncDriver) -> Vec<Tas
     let cx = work.service.cx(work.host, &cx_log, res, work.options.force);
     let scheduled = !work.options.force && work.id != Id::SyncFull;
     for class in work.classes().iter().filter(|c| driver.targets().contains(c)) {
+        if cx.scope.is_drp() && (*class == Class::Nodes || driver.in_any_state()) {
+            if !driver.internal() {
+                work.chat(res, "won't sync to nodes from the recovery site: giveback brings the service home");
+            }
+            continue;
+        }
         for peer in class.peers(cx.scope) {
             if tasks.iter().any(|t| t.peer == peer) {
                 continue; // in both classes
@@ -85,7 +92,10 @@ fn due<'a>(work: &Work<'a>, res: &'a Res, driver: &'a dyn SyncDriver) -> Vec<Tas
                     Decision::Run(None) => {}
                 }
             }
-            tasks.push(Task { res, driver, peer, class: *class });
+            match work.routes.driver(res, &peer) {
+                Ok(driver) => tasks.push(Task { res, driver, peer, class: *class }),
+                Err(why) => work.fail_with(res, &Error::Text(why)),
+            }
         }
     }
     tasks
@@ -114,6 +124,10 @@ fn state_allows(work: &Work, tasks: &mut Vec<Task>) {
     if state == Status::Up {
         return;
     }
+    // of the holder, data that are always on here are the service's own
+    if state == Status::StdbyUp && work.here.copies.replicated() && work.service.config.scope.is_drp() {
+        return;
+    }
     if state == Status::Na {
         return only_home_sends(work, tasks);
     }
@@ -135,7 +149,8 @@ fn only_home_sends(work: &Work, tasks: &mut Vec<Task>) {
     let scope = &work.service.config.scope;
     let home = work.service.autostart_node.first().map(|n| n.to_lowercase()).or_else(|| scope.nodes.first().cloned()).unwrap_or_default();
     // of flex nodes the primary sends
-    if scope.nodes.len() < 2 || home == scope.node || work.service.is_flex() {
+    let alone = work.here.copy().is_some_and(|copy| copy.nodes.len() < 2);
+    if alone || home == scope.node || work.service.is_flex() {
         return;
     }
     tasks.retain(|task| {
@@ -159,7 +174,7 @@ fn guard_prd(work: &Work, tasks: &mut Vec<Task>) {
 }
 
 /// Drops the syncs whose source is not there.
-fn ready(work: &Work, tasks: &mut Vec<Task>) {
+pub(super) fn ready(work: &Work, tasks: &mut Vec<Task>) {
     let mut refused: Vec<String> = Vec::new();
     for task in tasks.iter() {
         if refused.contains(&task.res.rid) {

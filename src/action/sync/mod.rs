@@ -5,6 +5,7 @@ mod authority;
 mod carry;
 mod decide;
 mod live;
+mod routes;
 
 use super::authority::Desk;
 use super::select::Selection;
@@ -15,8 +16,11 @@ use crate::host::Host;
 use crate::log::{Level, Logger};
 use crate::service::{Res, Service};
 use crate::state::authority::Holder;
+use crate::state::replica::Image;
+use crate::state::stamp;
 use crate::sync::{Class, Mode, SyncDriver};
 use chrono::{DateTime, Local};
+use routes::Routes;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,12 +51,49 @@ struct Work<'a> {
     epoch: u64,
     /// A holder that a peer knows, and we did not.
     news: Mutex<Option<Holder>>,
+    /// Ways that differ from the service file's.
+    routes: &'a Routes,
     /// Lines said already: each is said once per command.
     said: Mutex<HashSet<String>>,
     failures: AtomicUsize,
     /// What each peer has received.
     sent: Mutex<BTreeMap<String, Vec<String>>>,
     live: live::Live,
+}
+
+/// Sends all data of the service to `to`, whatever the schedule and the state of the service: what is left before
+/// authority goes there. With `own`, the service's own files and nothing else. When it returns Ok, `to` has confirmed
+/// all of them; they are of the instant that is returned.
+pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, to: &str, own: bool) -> Result<BTreeMap<String, Image>> {
+    let here = Desk::load(service, host, log, options.dry_run, false).here;
+    let routes = Routes::of(service, &here);
+    let id = if own { Id::SyncAll } else { Id::SyncUpdate };
+    let work = Work::new((service, host, log), id, "handover", options, here, &routes);
+    let wanted: Vec<String> = if own { vec!["sync#i0".into()] } else { work.here.copies.rids.clone() };
+    let mut tasks = Vec::new();
+    for res in wanted.iter().filter_map(|rid| service.find(rid)).filter(|r| !r.disable) {
+        let driver = routes.driver(res, to).map_err(Error::Text)?;
+        tasks.push(Task { res, driver, peer: to.to_owned(), class: decide::class_of(&work, to) });
+    }
+    decide::ready(&work, &mut tasks);
+    let tasks = ask::granted(&work, tasks);
+    if !options.dry_run {
+        carry::all(&work, tasks);
+    }
+    work.live.end();
+    let arrived = work.sent.lock().ok().and_then(|sent| sent.get(to).cloned()).unwrap_or_default();
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|rid| service.find(rid).is_some_and(|r| !r.disable) && !arrived.contains(rid) && !options.dry_run)
+        .map(String::as_str)
+        .collect();
+    if crate::cmd::system::interrupted() {
+        return Err(Error::text("interrupted by signal"));
+    }
+    if !missing.is_empty() {
+        return Err(Error::text(format!("{} did not get {}", to, missing.join(", "))));
+    }
+    Ok(arrived.into_iter().map(|rid| (rid, work.image())).collect())
 }
 
 /// Does one of the actions of class Sync. What is not this node's turn is no failure; what was refused or failed is.
@@ -69,23 +110,8 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         return Ok(());
     }
     let here = desk.here;
-    let live = live::Live::new(options.live && !options.dry_run);
-    let work = Work {
-        service,
-        host,
-        log: live.logger(log),
-        id: info.id,
-        name: info.name.replace('_', ""),
-        options,
-        started: host.clock.now(),
-        epoch: here.holder().map_or(0, |h| h.epoch),
-        here,
-        news: Mutex::default(),
-        said: Mutex::default(),
-        failures: AtomicUsize::new(0),
-        sent: Mutex::default(),
-        live,
-    };
+    let routes = Routes::of(service, &here);
+    let work = Work::new((service, host, log), info.id, &info.name.replace('_', ""), options, here, &routes);
     if matches!(info.id, Id::SyncResync | Id::SyncVerify) {
         work.not_yet(&selection);
     } else {
@@ -101,7 +127,35 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
     }
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(
+        (service, host, log): (&'a Service, &'a Host, &Logger),
+        id: Id,
+        name: &str,
+        options: &'a Options,
+        here: Here,
+        routes: &'a Routes,
+    ) -> Self {
+        let live = live::Live::new(options.live && !options.dry_run);
+        Self {
+            service,
+            host,
+            log: live.logger(log),
+            id,
+            name: name.into(),
+            options,
+            started: host.clock.now(),
+            epoch: here.holder().map_or(0, |h| h.epoch),
+            here,
+            news: Mutex::default(),
+            routes,
+            said: Mutex::default(),
+            failures: AtomicUsize::new(0),
+            sent: Mutex::default(),
+            live,
+        }
+    }
+
     fn go(&self, selection: &Selection) {
         let tasks = decide::tasks(self, selection);
         if tasks.is_empty() {
@@ -126,6 +180,11 @@ impl Work<'_> {
             self.logger(res).error(format!("{} of {} is not supported by this version", self.name, res.rtype));
             self.fail(res);
         }
+    }
+
+    /// What is sent by this command.
+    fn image(&self) -> Image {
+        Image { id: None, frozen_at: Some(self.started), round: Some(format!("{} {}", stamp::format(self.started), self.host.node)) }
     }
 
     fn mode(&self) -> Mode {
