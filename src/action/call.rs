@@ -3,10 +3,12 @@
 use crate::authority::Here;
 use crate::authority::start::Answers;
 use crate::cmd::Cmd;
+use crate::error::Error;
 use crate::host::Host;
-use crate::log::Logger;
+use crate::log::{Level, Logger};
 use crate::service::Service;
 use crate::state::gate::{Answer, Detail, Question, VERSION, to_line};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a peer may think.
@@ -80,4 +82,46 @@ pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answer
             .collect();
         asked.into_iter().map(|(peer, t)| (peer, t.join().unwrap_or_else(|_| Err("internal error".into())))).collect()
     })
+}
+
+/// Runs svcmgr on `peer` for the service, its lines shown as they come. The error says what failed; the lines say why.
+pub fn remote(host: &Host, log: &Logger, service: &str, peer: &str, words: &[&str], limit: Duration) -> Result<(), Error> {
+    let remote = host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
+    let mut argv = host.peers.svcmgr(&host.paths, peer);
+    argv.extend(["-s".to_owned(), service.to_owned(), "--tell".to_owned()]);
+    argv.extend(words.iter().map(|w| (*w).to_owned()));
+    log.info(format!("exec 'svcmgr -s {service} {}' on node {peer}", words.join(" ")));
+    let (told, from) = (log.clone(), peer.to_owned());
+    let rest = Mutex::new(Vec::new());
+    let tell = Arc::new(move |bytes: &[u8]| {
+        let Ok(mut rest) = rest.lock() else { return };
+        rest.extend_from_slice(bytes);
+        let Some(end) = rest.iter().rposition(|b| *b == b'\n') else { return };
+        let whole: Vec<u8> = rest.drain(..=end).collect();
+        for line in String::from_utf8_lossy(&whole).lines() {
+            relay(&told, &from, line);
+        }
+    });
+    let out = host.runner.run(&Cmd::change(argv).on(&remote).timeout(limit).on_output(tell));
+    match out.failure() {
+        None => Ok(()),
+        Some(stage) => {
+            let said = stage.stderr.trim();
+            let why = if said.is_empty() { String::new() } else { format!(": {said}") };
+            Err(Error::text(format!("{} failed on {peer} ({}){why}", words.join(" "), stage.why())))
+        }
+    }
+}
+
+/// A console line of a peer, at its level: `19:10:02 INFO   SVC1.FS#1 mount …`.
+fn relay(log: &Logger, peer: &str, line: &str) {
+    let mut words = line.splitn(3, ' ');
+    let (_, level, text) = (words.next(), words.next(), words.next());
+    let level = match level {
+        Some("ERROR") => Level::Error,
+        Some("WARNING") => Level::Warning,
+        Some("INFO") => Level::Info,
+        _ => return log.info(format!("{peer}: {line}")),
+    };
+    log.log(level, format!("{peer}: {}", text.unwrap_or_default().trim_start()));
 }

@@ -4,12 +4,15 @@ pub mod authority;
 pub mod call;
 pub mod execute;
 pub mod gates;
+pub mod handover;
+pub mod passes;
 pub mod plan;
 pub mod select;
 pub mod start;
 pub mod sync;
 pub mod triggers;
 
+use chrono::{DateTime, Local};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -260,6 +263,12 @@ pub struct Options {
     pub live: bool,
     /// `--abandon`: the node whose writes are given up.
     pub abandon: Option<String>,
+    /// `--from`: of `prepare`, the node that will send.
+    pub from: Option<String>,
+    /// `--clock`: of `prepare`, that node's time.
+    pub clock: Option<DateTime<Local>>,
+    /// `--undo` of `prepare`.
+    pub undo: bool,
     /// Of a command on several services: asked before authority is taken from a node that does not answer.
     pub consent: Option<Arc<Consent>>,
 }

@@ -2,9 +2,10 @@
 
 use super::authority::{self, Desk};
 use super::execute::Run;
-use super::plan::{Pass, Plan, Verb, plan};
+use super::passes::{made, one_pass, stop, stopped};
+use super::plan::{Pass, Plan, plan};
 use super::select::Selection;
-use super::{Id, Info, Options, gates};
+use super::{Id, Info, Options, gates, handover};
 use crate::authority::start::{self as rules, Boot, How, View};
 use crate::authority::words::span;
 use crate::cmd::Cmd;
@@ -39,12 +40,30 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         Id::Boot => boot(&run, &selection),
         Id::Switch => switch(&run, &selection),
         Id::ResourceMonitor => monitor(&run, &selection),
+        Id::Handover | Id::Prepare => give_or_receive(&run, info).map_err(|e| stopped(&run, info.name, e)),
         id => match Pass::of(id, options.force) {
             Some(pass) if matches!(id, Id::StartGroup(_)) => start_group(&run, info, &pass, &selection),
             Some(pass) => one_pass(&run, info.name, &pass, &selection),
             None => Err(Error::text(format!("{} is not supported by this version", info.name))),
         },
     }
+}
+
+/// What a peer asks for that takes over, or that comes home.
+fn give_or_receive(run: &Run, info: &Info) -> Result<()> {
+    let options = run.options;
+    let peer = |named: &Option<String>, flag: &str| {
+        named.clone().ok_or_else(|| Error::text(format!("{} takes {flag} NODE; it is called by svcmgr itself", info.name)))
+    };
+    if info.id == Id::Handover {
+        return handover::handover(run, &peer(&options.to, "--to")?.to_lowercase());
+    }
+    let from = peer(&options.from, "--from")?;
+    if options.undo {
+        return handover::unprepare(run);
+    }
+    let own = options.abandon.as_ref().is_some_and(|n| *n == run.host.node);
+    handover::prepare(run, &from, options.clock, own)
 }
 
 /// What `--plan` shows: the passes of an action, with the state each resource is in.
@@ -61,21 +80,6 @@ pub fn plans(service: &Service, host: &Host, log: &Logger, info: &Info, options:
             Pass::of(id, options.force).map(|pass| of(info.name, &pass, Some(&report))).into_iter().collect()
         }
     })
-}
-
-fn made(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Plan {
-    plan(run.service, run.host, name, pass, selection, None)
-}
-
-fn one_pass(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Result<()> {
-    let done = run.execute(&made(run, name, pass, selection)).map_err(|e| stopped(run, name, e));
-    if done.is_err() && pass.verb == Verb::Start {
-        rollback(run, name);
-    }
-    if done.is_ok() && pass.verb == Verb::Stop && pass.groups.contains(&"fs") && selection.is_all() && !run.options.dry_run {
-        authority::stopped(run.service, run.host, run.log)?;
-    }
-    done
 }
 
 fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
@@ -103,23 +107,6 @@ fn start_group(run: &Run, info: &Info, pass: &Pass, selection: &Selection) -> Re
     let _cleared =
         authority::agree(run, &how).and_then(|agreed| authority::clear(run, agreed, &how)).map_err(|e| stopped(run, info.name, e))?;
     one_pass(run, info.name, pass, selection)
-}
-
-/// A whole stop: all is down but what is always on here, unless `--force`.
-pub fn stop(run: &Run, selection: &Selection) -> Result<()> {
-    one_pass(run, "stop", &Pass::stop(run.options.force), selection)
-}
-
-/// Says what stopped the action; the caller has nothing to add.
-pub fn stopped(run: &Run, name: &str, error: Error) -> Error {
-    if crate::cmd::system::interrupted() {
-        run.log.error("interrupted by signal");
-    }
-    match error {
-        Error::Reported => run.log.error(format!("'{name}' action stopped on execution error")),
-        other => run.log.error(format!("'{name}' action stopped on execution error: {other}")),
-    }
-    Error::Reported
 }
 
 /// Asks all addresses at the same time whether they are taken elsewhere; nothing has been changed yet.
@@ -150,23 +137,6 @@ fn conflicts(run: &Run, selection: &Selection) -> Result<()> {
         threads.into_iter().map(|t| t.join().map_or_else(|_| Err(Error::text("internal error")), show)).collect()
     });
     answers.into_iter().collect()
-}
-
-/// Stops what this run has activated, in stop order.
-fn rollback(run: &Run, name: &str) {
-    let activated = run.activated.lock().map(|a| a.clone()).unwrap_or_default();
-    if run.options.disable_rollback {
-        run.log.info(format!("skip rollback {name}: as instructed by --disable-rollback"));
-    } else if activated.is_empty() {
-        run.log.info(format!("skip rollback {name}: no resource activated"));
-    } else {
-        run.log.info(format!("trying to rollback {name} on {}", activated.join(", ")));
-        let pass = Pass::stop(run.options.force);
-        let undo = Run { undoing: true, ..Run::new(run.service, run.host, run.log, run.options) };
-        if let Err(e) = undo.execute(&made(run, "rollback", &pass, &Selection::only(activated))) {
-            run.log.error(format!("rollback {name} failed: {e}. see print status for what is still up"));
-        }
-    }
 }
 
 fn boot(run: &Run, selection: &Selection) -> Result<()> {
@@ -259,6 +229,9 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
     if to == run.host.node {
         return fail(format!("destination node {to} is this node"));
     }
+    if let Some(done) = switch_copy(run, &to) {
+        return done.map_err(|e| stopped(run, "switch", e));
+    }
     // reached before the stop: a service is not stopped for a node that cannot take it
     let peer = match run.host.peers.connect(&to) {
         Ok(peer) => peer,
@@ -293,6 +266,16 @@ fn switch(run: &Run, selection: &Selection) -> Result<()> {
             ))
         }
     }
+}
+
+/// A switch to a node that has a copy of its own takes the data along.
+fn switch_copy(run: &Run, to: &str) -> Option<Result<()>> {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, true);
+    let copies = &desk.here.copies;
+    if !copies.replicated() || copies.of_node(to) == desk.here.copy() {
+        return None;
+    }
+    Some(desk.look().and_then(|_| handover::move_to(run, &desk, to, run.options.abandon.as_deref() == Some(to))))
 }
 
 /// Nothing of the service is left here that another node must not have too, optional resources included.

@@ -64,8 +64,8 @@ pub struct Args {
     pub epoch: u64,
     /// `--yes`.
     pub yes: bool,
-    /// `--from`.
-    pub from: Option<String>,
+    /// `--tell`: console lines go to stdout, for a peer that shows them.
+    pub tell: bool,
     /// `--verbose` of svcmon.
     pub verbose: bool,
     /// What the action is given.
@@ -164,7 +164,7 @@ fn options_of(program: &Program, name: &'static str) -> Command {
     command
 }
 
-const VALUE_OPTIONS: [&str; 18] = [
+const VALUE_OPTIONS: [&str; 19] = [
     "-s",
     "--service",
     "--rid",
@@ -183,6 +183,7 @@ const VALUE_OPTIONS: [&str; 18] = [
     "--envfile",
     "--slave",
     "--epoch",
+    "--clock",
 ];
 
 /// What follows the word `docker`, or the first `--`, belongs to another program and is not parsed.
@@ -250,7 +251,7 @@ fn args(m: &ArgMatches, rest: &[String], implied_cluster: bool) -> Args {
         ask: on("ask"),
         epoch: text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0),
         yes: on("yes"),
-        from: text("from").map(|n| n.to_lowercase()),
+        tell: on("tell"),
         verbose: on("verbose"),
         options: Options {
             rids: list(m, "rid"),
@@ -265,6 +266,9 @@ fn args(m: &ArgMatches, rest: &[String], implied_cluster: bool) -> Args {
             to: text("to"),
             live: false,
             abandon: text("abandon").map(|n| n.to_lowercase()),
+            from: text("from").map(|n| n.to_lowercase()),
+            clock: text("clock").and_then(|t| t.parse().ok()),
+            undo: on("undo"),
             consent: None,
         },
     }

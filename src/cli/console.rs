@@ -30,6 +30,8 @@ pub struct Console {
     pub min: Level,
     /// Colours of stderr.
     pub palette: Palette,
+    /// To stdout instead, plainly: a peer reads it.
+    pub tell: bool,
 }
 
 impl Sink for Console {
@@ -38,6 +40,9 @@ impl Sink for Console {
             return;
         }
         let line = event.console_line();
+        if self.tell {
+            return out(&format!("{line}\n"));
+        }
         err(&match event.level {
             Level::Error => self.palette.error(&line),
             Level::Warning => self.palette.warning(&line),

@@ -79,8 +79,9 @@ pub(super) fn other_help(program: &Program, name: &str) -> Option<(String, &'sta
 }
 
 /// Options that are taken and not advertised.
-pub(super) const HIDDEN_FLAGS: [&str; 9] = ["ask", "verbose", "updatedb", "interactive", "provision", "master", "slaves", "warn", "error"];
-pub(super) const HIDDEN_VALUES: [&str; 3] = ["slave", "epoch", "maxdelaydb"];
+pub(super) const HIDDEN_FLAGS: [&str; 11] =
+    ["ask", "tell", "undo", "verbose", "updatedb", "interactive", "provision", "master", "slaves", "warn", "error"];
+pub(super) const HIDDEN_VALUES: [&str; 4] = ["slave", "epoch", "clock", "maxdelaydb"];
 
 /// clap's words without its footer, and without advice about options that are not advertised.
 pub(super) fn usage_error(text: &str) -> String {

@@ -13,7 +13,7 @@ pub mod svcmon;
 pub mod targets;
 pub mod template;
 
-use crate::action::{self, ACTIONS, Class, Id, Info};
+use crate::action::{self, ACTIONS, Class, Consent, Id, Info};
 use crate::bulk::{self, Block, Outcome};
 use crate::clock::{Clock, SystemClock};
 use crate::cmd::Runner;
@@ -31,7 +31,7 @@ use args::{Args, Program};
 use console::{Console, err, out};
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// One invocation: the machine, the command line, where words go.
 pub struct Session {
@@ -99,12 +99,12 @@ fn invoke(argv0: &str, argv: &[String]) -> Result<u8> {
         Some("man") => return template::man(&program),
         _ => {}
     }
-    let session = session(args, name)?;
+    let mut session = session(args, name)?;
     match &program {
         Program::Svcmon => svcmon::run(&session),
         Program::Nodemgr => nodemgr::run(&session),
         Program::Freezer(verb) => freezer::run(&session, verb),
-        Program::Svcmgr | Program::All(_) | Program::Service(_) => act(&session, &program),
+        Program::Svcmgr | Program::All(_) | Program::Service(_) => act(&mut session, &program),
     }
 }
 
@@ -126,7 +126,7 @@ fn session(args: Args, name: String) -> Result<Session> {
     let host =
         Host { runner, clock, node: node.to_string_lossy().to_lowercase(), peers: Peers::new(&conf), facts: Facts::default(), paths, conf };
     let palette = Palette::new(args.color, std::io::stdout().is_terminal(), no_color);
-    let mut session = Session { host, console: Arc::new(Console { min, palette: stderr }), args, palette, name };
+    let mut session = Session { host, console: Arc::new(Console { min, palette: stderr, tell: args.tell }), args, palette, name };
     session.args.options.live = std::io::stderr().is_terminal() && session.args.parallel.is_none();
     Ok(session)
 }
@@ -170,7 +170,22 @@ fn action_of(session: &Session) -> Result<&'static Info> {
     Err(Error::Usage(format!("unsupported action: {spoken}{hint}")))
 }
 
-fn act(session: &Session, program: &Program) -> Result<u8> {
+/// Asks once, for all services, whether to take over from nodes that do not answer. Nobody to ask: no.
+fn consent(args: &Args) -> Arc<Consent> {
+    let ask = |silent: &[String]| {
+        let watched = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if !watched {
+            return false;
+        }
+        err(&format!("{} does not answer. Start here what it holds? Its last writes are not here. [y/N]", silent.join(", ")));
+        let mut line = String::new();
+        _ = std::io::stdin().read_line(&mut line);
+        matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
+    };
+    Arc::new(Consent { yes: args.yes, from: args.options.from.clone(), ask: Box::new(ask), answer: Mutex::default() })
+}
+
+fn act(session: &mut Session, program: &Program) -> Result<u8> {
     let info = action_of(session)?;
     if session.args.plan && info.class != Class::Run {
         return Err(Error::Usage("--plan is for actions that start and stop; for a sync or an edit there is --dry-run".into()));
@@ -189,6 +204,9 @@ fn act(session: &Session, program: &Program) -> Result<u8> {
         return watch(session, info, &names, seconds);
     }
     let many = names.len() != 1 || matches!(program, Program::All(_));
+    if many {
+        session.args.options.consent = Some(consent(&session.args));
+    }
     let outcomes = run_all(session, info, &names, many);
     if many && names.len() > 1 && !session.args.plan && matches!(info.class, Class::Run | Class::Sync | Class::Freeze) {
         summary(&outcomes, &names);

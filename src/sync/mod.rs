@@ -183,6 +183,12 @@ pub trait SyncDriver: Send + Sync {
     /// Undoes [`SyncDriver::freeze`]; called on every path, also when nothing was frozen.
     fn release(&self, _cx: &Cx) {}
 
+    /// Where the data are on a node that is `side`: files and folders that must be mounted to send and receive. None
+    /// for what is sent as a whole device.
+    fn places(&self, _side: Side) -> Vec<String> {
+        Vec::new()
+    }
+
     /// When the data that this node has as `side` were written last: the newest change of anything there. `None`: it
     /// has none, or that could not be found out in time.
     fn newest(&self, _cx: &Cx, _side: Side) -> Option<DateTime<Local>> {

@@ -18,7 +18,7 @@ use crate::service::{Res, Service};
 use crate::state::authority::Holder;
 use crate::state::replica::Image;
 use crate::state::stamp;
-use crate::sync::{Class, Mode, SyncDriver};
+use crate::sync::{Class, Mode, Side, SyncDriver};
 use chrono::{DateTime, Local};
 use routes::Routes;
 use std::collections::{BTreeMap, HashSet};
@@ -94,6 +94,11 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
         return Err(Error::text(format!("{} did not get {}", to, missing.join(", "))));
     }
     Ok(arrived.into_iter().map(|rid| (rid, work.image())).collect())
+}
+
+/// What `node` is to a replication.
+pub fn side_of(here: &Here, driver: &dyn SyncDriver, node: &str) -> Side {
+    routes::side(here, driver, node)
 }
 
 /// Does one of the actions of class Sync. What is not this node's turn is no failure; what was refused or failed is.

@@ -202,6 +202,10 @@ impl SyncDriver for Rsync {
         snap::release(self, cx);
     }
 
+    fn places(&self, side: Side) -> Vec<String> {
+        self.forward.iter().flat_map(|f| f.places(side)).map(|p| fixed(&p).to_owned()).collect()
+    }
+
     fn newest(&self, _cx: &Cx, side: Side) -> Option<DateTime<Local>> {
         newest::of(&self.forward.as_ref()?.places(side))
     }

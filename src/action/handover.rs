@@ -1,0 +1,289 @@
+//! Authority given away with all data: the receiver made ready, rounds sent while the service runs, one stop, the
+//! last writes, the record. What a planned takeover, a way home and a switch between copies are made of.
+
+use super::authority::{self, Desk};
+use super::execute::Run;
+use super::passes::stop;
+use super::plan::{Pass, Verb, plan};
+use super::select::Selection;
+
+use super::{call, sync};
+use crate::authority::Here;
+use crate::authority::words::{instant, span};
+use crate::error::{Error, Result};
+use crate::service::status;
+use crate::state::authority::Holder;
+use crate::state::gate::Answer;
+use crate::state::replica::{Image, State};
+use chrono::{DateTime, Duration as Span, Local};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A round that takes no longer is short enough to stop the service for the next.
+const SHORT: Duration = Duration::from_secs(10);
+/// More rounds make no difference: the service writes as fast as they send.
+const ROUNDS: usize = 5;
+/// How long a peer may take to make ready, and to stop.
+const PREPARE: Duration = Duration::from_secs(600);
+/// How long it may take to start there.
+const START: Duration = Duration::from_secs(3600);
+
+/// What is stopped before the last writes are sent: everything that writes, not what the data lie on.
+const WRITERS: &[&str] = &["ip", "share", "container", "app", "hb"];
+/// What the data lie on.
+const GROUND: &[&str] = &["disk.loop", "disk", "fs"];
+
+/// Makes this node ready to receive the data of the holder `from`: what they lie on is up, and what this node has
+/// written of its own is known to be older than the takeover, or given up (`abandon`). The service must be down here.
+pub fn prepare(run: &Run, from: &str, clock: Option<DateTime<Local>>, abandon: bool) -> Result<()> {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    let (name, node) = (run.service.name.clone(), desk.here.node.clone());
+    let holder = desk.here.holder().map_err(Error::Text)?;
+    if desk.here.copies.named(&holder.copy, &holder.node) != desk.here.copies.of_node(from) || desk.here.holds() {
+        return Err(Error::text(format!("{from} does not hold {name}, as {node} knows it: {} does (epoch {})", holder.node, holder.epoch)));
+    }
+    let report = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
+    let receiving = desk.here.receiving();
+    let in_use = |r: &&crate::report::ResourceReport| {
+        !r.standby
+            && !r.disable
+            && r.status.is_up()
+            && (matches!(r.group(), "ip" | "app" | "container") || (r.group() == "fs" && !receiving))
+    };
+    if let Some(up) = report.resources.iter().find(in_use) {
+        return Err(Error::text(format!("{name} is not down on {node}: {} is up. on {node}: svcmgr -s {name} stop", up.rid)));
+    }
+    desk.change(|here| here.receive(true, false))?;
+    let ground = ground(run, &desk.here, &node);
+    if let Err(e) = pass(run, "prepare", Verb::Start, GROUND, &Selection::only(ground)) {
+        _ = unprepare(run);
+        return Err(e);
+    }
+    if let Err(e) = own_writes(run, &desk.here, &holder, clock, abandon) {
+        _ = unprepare(run);
+        return Err(e);
+    }
+    desk.change(|here| here.receive(true, true))
+}
+
+/// Undoes [`prepare`], when nothing came.
+pub fn unprepare(run: &Run) -> Result<()> {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    if !desk.here.receiving() || desk.here.holds() {
+        return Ok(());
+    }
+    let ground = ground(run, &desk.here, &desk.here.node);
+    pass(run, "unprepare", Verb::Stop, GROUND, &Selection::only(ground))?;
+    desk.change(|here| here.receive(false, false))
+}
+
+/// What this node has written of its own is lost when the holder's data come: said, if it is older than the
+/// takeover; refused, if it is newer.
+fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Local>>, abandon: bool) -> Result<()> {
+    let (name, node) = (&here.service, &here.node);
+    let skew = clock.map_or_else(Span::zero, |theirs| theirs - here.now);
+    for rid in here.copies.rids.iter().filter(|rid| here.data(rid).state == Some(State::Orphan)) {
+        let Some(res) = run.service.find(rid) else { continue };
+        let log = run.log.child(&res.log_name());
+        let side = |driver| sync::side_of(here, driver, node);
+        let found = res.sync().and_then(|driver| driver.newest(&run.service.cx(run.host, &log, res, false), side(driver)));
+        let run_until = here.last_run.as_ref().and_then(|r| r.until);
+        let newest = found.or(run_until);
+        let base = here.data(rid).image.frozen_at;
+        let after = newest.is_none_or(|at| at + skew > holder.since);
+        let what = newest.map_or_else(|| "at a time that could not be found out".into(), |at| instant(at, here.now));
+        if after && !abandon {
+            run.log.error(
+                crate::authority::Refusal {
+                    what: format!("{rid} of {name} is not brought to {node}: {node} has written data after {} took over", holder.node),
+                    why: format!("the newest data on {node} are of {what}; {} took over at {} (its clock)", holder.node, instant(holder.since, here.now)),
+                    stake: format!("the writes of {node} since then, or those of {}: someone has to choose", holder.node),
+                    remedy: format!(
+                        "to keep those of {0}: on {0}: svcmgr -s {name} giveback --abandon {node}; to keep those of {node}: on {node}: svcmgr -s {name} takeover --abandon {0}",
+                        holder.node
+                    ),
+                }
+                .to_string(),
+            );
+            return Err(Error::Reported);
+        }
+        match (base, newest) {
+            (Some(base), Some(at)) if at > base => log.warning(format!(
+                "{} of writes made on {node} between {} and {what} were never sent: they are overwritten with the data of {}",
+                span(at - base),
+                instant(base, here.now),
+                holder.node
+            )),
+            (None, _) => {
+                log.warning(format!("what {node} wrote of its own, until {what}, is overwritten with the data of {}", holder.node))
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The disks, and the filesystems on which the data of the replications lie on `node`, which is this one.
+fn ground(run: &Run, here: &Here, node: &str) -> Vec<String> {
+    let mut rids = Vec::new();
+    let places: Vec<String> = here
+        .copies
+        .rids
+        .iter()
+        .filter_map(|rid| run.service.find(rid))
+        .filter_map(|res| res.sync())
+        .flat_map(|driver| driver.places(sync::side_of(here, driver, node)))
+        .collect();
+    for res in run.service.resources.iter().filter(|r| !r.disable) {
+        let Some(resource) = res.run() else { continue };
+        let wanted = match res.group() {
+            Some("disk") => !places.is_empty(),
+            Some("fs") => resource.mount_point().is_some_and(|mnt| places.iter().any(|p| Path::new(p).starts_with(mnt))),
+            _ => false,
+        };
+        if wanted {
+            rids.push(res.rid.clone());
+        }
+    }
+    rids
+}
+
+fn pass(run: &Run, name: &str, verb: Verb, groups: &'static [&'static str], selection: &Selection) -> Result<()> {
+    let pass = if verb == Verb::Start { Pass::START } else { Pass::stop(false) };
+    run.execute(&plan(run.service, run.host, name, &Pass { groups, ..pass }, selection, None))
+}
+
+/// Gives authority and all data to `to`, which is ready to receive. When this returns Ok, the service is down here,
+/// `to` has every write, and the record says that it holds. After an error nothing has changed hands, and what ran
+/// here runs again.
+pub fn handover(run: &Run, to: &str) -> Result<()> {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    let (name, node) = (run.service.name.clone(), desk.here.node.clone());
+    let Some(copy) = desk.here.copies.of_node(to).cloned() else {
+        return Err(Error::text(format!("{to} is not a node of {name}")));
+    };
+    if !desk.here.holds() {
+        let holder = desk.here.holder().map_or_else(|why| why, |h| format!("{} does (epoch {})", h.node, h.epoch));
+        return Err(Error::text(format!("{node} does not hold {name}: {holder}")));
+    }
+    let answers = desk.look()?;
+    if !answers.get(to).is_some_and(|a| a.as_ref().is_ok_and(Answer::known)) {
+        let why = answers.get(to).and_then(|a| a.as_ref().err().cloned()).unwrap_or_else(|| "it does not know the service".into());
+        return Err(Error::text(format!("{to} cannot take {name} over: {why}")));
+    }
+    desk.change(Here::settle)?;
+    let up = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
+    let up =
+        up.resources.iter().any(|r| !r.standby && !r.disable && r.status.is_up() && matches!(r.group(), "fs" | "ip" | "app" | "container"));
+    let images = if up { live(run, &desk, to)? } else { cold(run, &desk, to)? };
+    if run.options.dry_run {
+        return Ok(());
+    }
+    authority::stopped(run.service, run.host, run.log)?;
+    let epoch = desk.here.highest().max(answers.values().filter_map(|a| Some(a.as_ref().ok()?.epoch)).max().unwrap_or(0)) + 1;
+    desk.change(|here| {
+        let from = here.copy().map(|c| c.name.clone());
+        here.hand_over(Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true }, &images);
+    })?;
+    run.log.info(format!("{to} holds {name} from now on, with all data (epoch {epoch})"));
+    desk.announce(&answers);
+    Ok(())
+}
+
+/// Of a service that runs: rounds, the stop, the last writes. After an error it runs again.
+fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
+    let mut last = Duration::MAX;
+    for round in 1..=ROUNDS {
+        let begun = Instant::now();
+        run.log.info(format!("round {round}: sending what has changed to {to}, while {} runs", run.service.name));
+        deliver(run, to)?;
+        let took = begun.elapsed();
+        if took < SHORT || took > last.mul_f64(0.8) {
+            break;
+        }
+        last = took;
+    }
+    let down = Instant::now();
+    let ended = pass(run, "stop", Verb::Stop, WRITERS, &Selection::all())
+        .and_then(|()| {
+            run.log.info(format!("stopped for the last writes: sending them to {to}"));
+            run.host.facts.forget();
+            deliver(run, to)
+        })
+        .and_then(|images| stop(run, &Selection::all()).map(|()| images));
+    match ended {
+        Ok(images) => {
+            run.log.info(format!(
+                "{} is down on {} since {:.1} s, and {to} has all its data",
+                run.service.name,
+                desk.here.node,
+                down.elapsed().as_secs_f64()
+            ));
+            Ok(images)
+        }
+        Err(e) => {
+            if !matches!(e, Error::Reported) {
+                run.log.error(e.to_string());
+            }
+            run.log.error(format!("nothing has changed hands: {} is started here again", run.service.name));
+            let again = Run { undoing: true, ..Run::new(run.service, run.host, run.log, run.options) };
+            again.execute(&plan(run.service, run.host, "start", &Pass::START, &Selection::all(), None))?;
+            Err(Error::Reported)
+        }
+    }
+}
+
+/// Of a service that is down: what its data lie on is started for the last writes, and stopped again.
+fn cold(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
+    let ground = Selection::only(ground(run, &desk.here, &desk.here.node));
+    run.log.info(format!("{} is down on {}: sending its last writes to {to}", run.service.name, desk.here.node));
+    let opened = pass(run, "start", Verb::Start, GROUND, &ground);
+    run.host.facts.forget();
+    let sent = opened.and_then(|()| deliver(run, to));
+    let closed = pass(run, "stop", Verb::Stop, GROUND, &ground);
+    let images = sent?;
+    closed.map(|()| images)
+}
+
+fn deliver(run: &Run, to: &str) -> Result<BTreeMap<String, Image>> {
+    sync::deliver(run.service, run.host, run.log, run.options, to, false)
+}
+
+/// Moves the service to `to`, another copy: made ready there, handed over here, started there. `abandon`: what `to`
+/// has written of its own is given up.
+pub fn move_to(run: &Run, desk: &Desk, to: &str, abandon: bool) -> Result<()> {
+    let (name, node, dry) = (&run.service.name, &desk.here.node, run.options.dry_run);
+    if dry {
+        run.log.info(format!("make {to} ready, send it the data of {name}, stop {name} on {node}, send the last writes, start it on {to}"));
+        return Ok(());
+    }
+    // who is to receive has to know from whom
+    call::gate(run.host, run.log, name, to, &call::question(&desk.here), false, call::PATIENCE).map_err(Error::Text)?;
+    if run.service.find("sync#i0").is_some_and(|r| !r.disable) {
+        sync::deliver(run.service, run.host, run.log, run.options, to, true)?;
+    }
+    let clock = run.host.clock.now().to_rfc3339();
+    let mut words = vec!["prepare", "--from", node.as_str(), "--clock", clock.as_str()];
+    words.extend(abandon.then_some(["--abandon", to]).into_iter().flatten());
+    call::remote(run.host, run.log, name, to, &words, PREPARE)?;
+    if let Err(e) = handover(run, to) {
+        if let Error::Text(why) = &e {
+            run.log.error(why.clone());
+        }
+        if let Err(more) = call::remote(run.host, run.log, name, to, &["prepare", "--from", node, "--undo"], PREPARE) {
+            run.log.warning(format!("{to} is still ready to receive: {more}. on {to}: svcmgr -s {name} stop"));
+        }
+        return Err(Error::Reported);
+    }
+    call::remote(run.host, run.log, name, to, &["start"], START).map_err(|e| {
+        if let Error::Text(why) = &e {
+            run.log.error(why.clone());
+        }
+        Error::text(format!(
+            "{name} is down on {node}, and {to} holds it with all data, but it did not start there. on {to}: svcmgr -s {name} start"
+        ))
+    })?;
+    run.log.info(format!("{name} runs on {to}"));
+    Ok(())
+}
