@@ -3,6 +3,7 @@
 use super::Session;
 use super::args::Format;
 use crate::action::{Class, Id, Info, gates, plan::Verb, start, sync};
+use crate::dr;
 use crate::error::{Error, Result};
 use crate::host::disks;
 use crate::log::{Logger, Sink};
@@ -61,7 +62,12 @@ fn on_service(session: &Session, info: &Info, name: &str, log: &Logger, many: bo
     match info.class {
         Class::Run => {
             super::config::mend_links(session, &service);
-            start::act(&service, host, log, info, &session.args.options)?;
+            let options = &session.args.options;
+            match info.id {
+                Id::Takeover => dr::takeover::act(&service, host, log, options)?,
+                Id::Giveback => dr::giveback::act(&service, host, log, options)?,
+                _ => start::act(&service, host, log, info, options)?,
+            }
             Ok((0, String::new()))
         }
         Class::Sync => {

@@ -2,4 +2,6 @@
 
 pub mod common;
 pub mod gate;
+pub mod giveback;
 pub mod recv;
+pub mod takeover;
