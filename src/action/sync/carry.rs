@@ -15,17 +15,32 @@ use std::time::{Duration, Instant};
 const POSTSYNC: Duration = Duration::from_secs(30);
 const WAITLOCK: &str = "3600";
 
+/// A resource that is sent, with the driver of each way it goes.
+struct Source<'a> {
+    res: &'a Res,
+    drivers: Vec<&'a dyn SyncDriver>,
+}
+
+impl<'a> Source<'a> {
+    fn of(tasks: &[Task<'a>]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for task in tasks {
+            match all.iter_mut().find(|s| s.res.rid == task.res.rid) {
+                None => all.push(Self { res: task.res, drivers: vec![task.driver] }),
+                Some(known) if known.drivers.iter().any(|d| std::ptr::addr_eq(*d, task.driver)) => {}
+                Some(known) => known.drivers.push(task.driver),
+            }
+        }
+        all
+    }
+}
+
 /// Sends every task; peers at the same time, each peer's tasks one after the other.
 pub(super) fn all(work: &Work, tasks: Vec<Task>) {
-    let mut resources: Vec<&Res> = Vec::new();
-    for task in &tasks {
-        if !resources.iter().any(|r| r.rid == task.res.rid) {
-            resources.push(task.res);
-        }
-    }
-    let ready: Vec<&Res> = resources.iter().copied().filter(|res| before(work, res)).collect();
+    let sources = Source::of(&tasks);
+    let ready: Vec<&Source> = sources.iter().filter(|source| before(work, source.res)).collect();
     let frozen = freeze(work, &ready);
-    let tasks = tasks.into_iter().filter(|t| frozen.iter().any(|r| r.rid == t.res.rid)).collect();
+    let tasks = tasks.into_iter().filter(|t| frozen.iter().any(|s| s.res.rid == t.res.rid)).collect();
     std::thread::scope(|scope| {
         for (peer, tasks) in by_peer(tasks) {
             scope.spawn(move || {
@@ -34,33 +49,31 @@ pub(super) fn all(work: &Work, tasks: Vec<Task>) {
             });
         }
     });
-    for res in resources {
+    for Source { res, drivers } in sources {
         let log = work.logger(res);
-        if let Some(driver) = res.sync() {
-            driver.release(&work.service.cx(work.host, &log, res, false));
-        }
+        drivers.iter().for_each(|d| d.release(&work.service.cx(work.host, &log, res, false)));
         after(work, res);
     }
 }
 
 /// Takes the snapshots of all resources between the two triggers; those that can be sent.
-fn freeze<'a>(work: &Work, resources: &[&'a Res]) -> Vec<&'a Res> {
-    if !resources.iter().filter_map(|r| r.sync()).any(SyncDriver::has_snapshot) {
-        return resources.to_vec();
+fn freeze<'s, 'a>(work: &Work, sources: &[&'s Source<'a>]) -> Vec<&'s Source<'a>> {
+    if !sources.iter().flat_map(|s| &s.drivers).any(|d| d.has_snapshot()) {
+        return sources.to_vec();
     }
     if let Err(e) = snap_trigger(work, "presnap_trigger") {
-        resources.iter().for_each(|r| work.fail_with(r, &e));
+        sources.iter().for_each(|s| work.fail_with(s.res, &e));
         return Vec::new();
     }
-    let frozen = resources.iter().copied().filter(|res| {
+    let frozen = sources.iter().copied().filter(|Source { res, drivers }| {
         let log = work.logger(res);
-        let made = res.sync().map_or(Ok(()), |s| s.freeze(&work.service.cx(work.host, &log, res, false)));
+        let made = drivers.iter().try_for_each(|d| d.freeze(&work.service.cx(work.host, &log, res, false)));
         made.inspect_err(|e| work.fail_with(res, e)).is_ok()
     });
-    let frozen: Vec<&Res> = frozen.collect();
+    let frozen: Vec<&Source> = frozen.collect();
     // it thaws what presnap_trigger has stopped: run whatever became of the snapshots
     if let Err(e) = snap_trigger(work, "postsnap_trigger") {
-        resources.iter().for_each(|r| work.fail_with(r, &e));
+        sources.iter().for_each(|s| work.fail_with(s.res, &e));
         return Vec::new();
     }
     frozen
