@@ -1,6 +1,6 @@
 //! The transfers: snapshots and triggers around them, peers side by side, stamps, history, postsync.
 
-use super::{Task, Work, by_peer};
+use super::{Task, Work, by_peer, round};
 use crate::action::Id;
 use crate::cmd::{Cmd, system};
 use crate::error::{Error, Result};
@@ -15,57 +15,65 @@ use std::time::{Duration, Instant};
 const POSTSYNC: Duration = Duration::from_secs(30);
 const WAITLOCK: &str = "3600";
 
+/// A resource that is sent, with the driver of each way it goes.
+struct Source<'a> {
+    res: &'a Res,
+    drivers: Vec<&'a dyn SyncDriver>,
+}
+
+impl<'a> Source<'a> {
+    fn of(tasks: &[Task<'a>]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for task in tasks {
+            match all.iter_mut().find(|s| s.res.rid == task.res.rid) {
+                None => all.push(Self { res: task.res, drivers: vec![task.driver] }),
+                Some(known) if known.drivers.iter().any(|d| std::ptr::addr_eq(*d, task.driver)) => {}
+                Some(known) => known.drivers.push(task.driver),
+            }
+        }
+        all
+    }
+}
+
 /// Sends every task; peers at the same time, each peer's tasks one after the other.
 pub(super) fn all(work: &Work, tasks: Vec<Task>) {
-    let mut resources: Vec<&Res> = Vec::new();
-    for task in &tasks {
-        if !resources.iter().any(|r| r.rid == task.res.rid) {
-            resources.push(task.res);
-        }
-    }
-    let ready: Vec<&Res> = resources.iter().copied().filter(|res| before(work, res)).collect();
+    let sources = Source::of(&tasks);
+    let ready: Vec<&Source> = sources.iter().filter(|source| before(work, source.res)).collect();
     let frozen = freeze(work, &ready);
-    let tasks = tasks.into_iter().filter(|t| frozen.iter().any(|r| r.rid == t.res.rid)).collect();
+    let tasks = tasks.into_iter().filter(|t| frozen.iter().any(|s| s.res.rid == t.res.rid)).collect();
     std::thread::scope(|scope| {
         for (peer, tasks) in by_peer(tasks) {
             scope.spawn(move || {
-                for task in &tasks {
-                    if system::interrupted() {
-                        break; // what was sent is there
-                    }
-                    one(work, task);
-                }
+                to_peer(work, &peer, &tasks);
                 push_stamps(work, &peer);
             });
         }
     });
-    for res in resources {
+    for Source { res, drivers } in sources {
         let log = work.logger(res);
-        if let Some(driver) = res.sync() {
-            driver.release(&work.service.cx(work.host, &log, res, false));
-        }
+        drivers.iter().for_each(|d| d.release(&work.service.cx(work.host, &log, res, false)));
         after(work, res);
     }
 }
 
 /// Takes the snapshots of all resources between the two triggers; those that can be sent.
-fn freeze<'a>(work: &Work, resources: &[&'a Res]) -> Vec<&'a Res> {
-    if !resources.iter().filter_map(|r| r.sync()).any(SyncDriver::has_snapshot) {
-        return resources.to_vec();
+fn freeze<'s, 'a>(work: &Work, sources: &[&'s Source<'a>]) -> Vec<&'s Source<'a>> {
+    if !sources.iter().flat_map(|s| &s.drivers).any(|d| d.has_snapshot()) {
+        return sources.to_vec();
     }
     if let Err(e) = snap_trigger(work, "presnap_trigger") {
-        resources.iter().for_each(|r| work.fail_with(r, &e));
+        sources.iter().for_each(|s| work.fail_with(s.res, &e));
         return Vec::new();
     }
-    let frozen = resources.iter().copied().filter(|res| {
+    let frozen = sources.iter().copied().filter(|Source { res, drivers }| {
         let log = work.logger(res);
-        let made = res.sync().map_or(Ok(()), |s| s.freeze(&work.service.cx(work.host, &log, res, false)));
+        let made = drivers.iter().try_for_each(|d| d.freeze(&work.service.cx(work.host, &log, res, false)));
         made.inspect_err(|e| work.fail_with(res, e)).is_ok()
     });
-    let frozen: Vec<&Res> = frozen.collect();
+    let frozen: Vec<&Source> = frozen.collect();
     // it thaws what presnap_trigger has stopped: run whatever became of the snapshots
     if let Err(e) = snap_trigger(work, "postsnap_trigger") {
-        resources.iter().for_each(|r| work.fail_with(r, &e));
+        sources.iter().for_each(|s| work.fail_with(s.res, &e));
         return Vec::new();
     }
     frozen
@@ -110,30 +118,91 @@ fn triggers(work: &Work, res: &Res, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// One transfer, with all that is said and kept of it. True: the peer has the data.
+/// A transfer that ended well, as far as this side can tell.
+struct Carried<'t, 'a> {
+    task: &'t Task<'a>,
+    sent: Sent,
+    took: Duration,
+}
+
+/// The tasks of one peer. What crosses from copy to copy counts only when the peer has confirmed it.
+fn to_peer(work: &Work, peer: &str, tasks: &[Task]) {
+    let mut to_confirm = Vec::new();
+    for task in tasks {
+        if system::interrupted() {
+            break; // what was sent is there
+        }
+        match transfer(work, task) {
+            Some(carried) if round::crosses(work, task) => to_confirm.push(carried),
+            Some(carried) => _ = arrived(work, carried),
+            None => {}
+        }
+    }
+    if to_confirm.is_empty() {
+        return;
+    }
+    let answer = round::confirm(work, peer, to_confirm.iter().map(|c| c.task.res.rid.as_str()));
+    for carried in to_confirm {
+        let task = carried.task;
+        let refused = match &answer {
+            Ok(answer) => answer.refusal(&task.res.rid),
+            Err(why) => Some(why.clone()),
+        };
+        let kept = match refused {
+            None => round::whole(work, task),
+            Some(why) => Err(Error::text(format!("{} was sent, but {peer} did not confirm it: {why}. sync again", task.res.rid))),
+        };
+        match kept {
+            Ok(()) => _ = arrived(work, carried),
+            Err(e) => failed(work, task, &e),
+        }
+    }
+}
+
+/// One transfer that needs no word of the peer, with all that is said and kept of it. True: the peer has the data.
 pub(super) fn one(work: &Work, task: &Task) -> bool {
+    transfer(work, task).is_some_and(|carried| arrived(work, carried))
+}
+
+/// Sends. Nothing is stamped yet.
+fn transfer<'t, 'a>(work: &Work, task: &'t Task<'a>) -> Option<Carried<'t, 'a>> {
     let log = work.logger(task.res);
     let cx = work.service.cx(work.host, &log, task.res, work.options.force);
     let job = Job { peer: task.peer.clone(), class: task.class, mode: work.mode(), epoch: work.epoch, progress: work.live.listener() };
+    let ready = if round::crosses(work, task) { round::begun(work, task) } else { Ok(()) };
     let begun = Instant::now();
-    let done = task.driver.send(&cx, &job);
+    let done = ready.and_then(|()| task.driver.send(&cx, &job));
     work.live.done(&task.peer);
-    match done.and_then(|sent| stamped(work, task).map(|()| sent)) {
-        Ok(Sent { bytes, summary }) => {
-            let level = if task.driver.internal() { Level::Debug } else { Level::Info };
-            log.log(level, format!("{}: {summary} in {}", task.peer, spoken(begun.elapsed())));
-            if let Ok(mut sent) = work.sent.lock() {
-                sent.entry(task.peer.clone()).or_default().push(task.res.rid.clone());
-            }
-            remember(work, task, Entry { bytes, result: "ok".into(), ..Entry::default() });
-            true
-        }
+    match done {
+        Ok(sent) => Some(Carried { task, sent, took: begun.elapsed() }),
         Err(e) => {
-            work.fail_with(task.res, &e);
-            remember(work, task, Entry { result: "failed".into(), why: Some(e.to_string()), ..Entry::default() });
-            false
+            failed(work, task, &e);
+            None
         }
     }
+}
+
+/// The peer has the data: stamped, said, remembered.
+fn arrived(work: &Work, Carried { task, sent: Sent { bytes, summary }, took }: Carried) -> bool {
+    if let Err(e) = stamped(work, task) {
+        failed(work, task, &e);
+        return false;
+    }
+    let level = if task.driver.internal() { Level::Debug } else { Level::Info };
+    work.logger(task.res).log(level, format!("{}: {summary} in {}", task.peer, spoken(took)));
+    if let Ok(mut sent) = work.sent.lock() {
+        sent.entry(task.peer.clone()).or_default().push(task.res.rid.clone());
+    }
+    remember(work, task, Entry { bytes, result: "ok".into(), ..Entry::default() });
+    true
+}
+
+fn failed(work: &Work, task: &Task, e: &Error) {
+    work.fail_with(task.res, e);
+    if round::crosses(work, task) {
+        round::broken(work, task, &e.to_string());
+    }
+    remember(work, task, Entry { result: "failed".into(), why: Some(e.to_string()), ..Entry::default() });
 }
 
 /// `3 s`, `0.4 s`, `12 min 5 s`.

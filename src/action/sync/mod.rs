@@ -5,6 +5,7 @@ mod authority;
 mod carry;
 mod decide;
 mod live;
+mod round;
 mod routes;
 
 use super::authority::Desk;
@@ -58,6 +59,8 @@ struct Work<'a> {
     failures: AtomicUsize,
     /// What each peer has received.
     sent: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Held while the record of what peers have is changed.
+    records: Mutex<()>,
     live: live::Live,
 }
 
@@ -157,6 +160,7 @@ impl<'a> Work<'a> {
             said: Mutex::default(),
             failures: AtomicUsize::new(0),
             sent: Mutex::default(),
+            records: Mutex::default(),
             live,
         }
     }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 const UP: &str = "[fs#1]\ntype = proc\ndev = proc\nmnt = /proc\n";
 const DOWN: &str = "[fs#1]\ntype = tmpfs\ndev = none\nmnt = /no/such/mount\n";
 const SYNC: &str = "[sync#1]\nsrc = /etc/passwd\ndst = /x/\ntarget = nodes drpnodes\n";
+#[path = "round_tests.rs"]
+mod rounds;
+
 const KNOWN: &str = "{\"version\":1,\"service\":\"known\",\"node\":\"n2\",\"host_mode\":\"TST\"}\n";
 
 struct Bench {
@@ -280,6 +283,7 @@ fn a_peer_that_does_not_know_the_service_gets_its_files_first() {
             .then(&w.own_files("n2"), 0, "")
             .then(&w.gate("n2"), 0, KNOWN)
             .then(&w.data("n2"), 0, "")
+            .then(&w.gate("n2"), 0, KNOWN) // it confirms
             .then(&both, 0, "")
     });
     let (lines, ok) = bench.run("sync_full", &Options::default());

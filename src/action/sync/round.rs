@@ -1,0 +1,55 @@
+//! What peers have: on record before the first byte, and again when they have confirmed that all of it arrived. All
+//! that one command sends is one round.
+
+use super::{Task, Work};
+use crate::action::call;
+use crate::error::Result;
+use crate::state::gate::{Answer, Question};
+use crate::state::replica::{self, Sent};
+use std::sync::PoisonError;
+
+/// What the task carries goes from one copy of the data to another: both sides keep record of it.
+pub(super) fn crosses(work: &Work, task: &Task) -> bool {
+    let copies = &work.here.copies;
+    copies.replicated() && copies.rids.contains(&task.res.rid) && copies.of_node(&task.peer) != work.here.copy()
+}
+
+/// On record before the first byte: from now on what the peer has is partly new, partly old.
+pub(super) fn begun(work: &Work, task: &Task) -> Result<()> {
+    let now = work.host.clock.now();
+    change(work, task, |sent| (sent.broken_since, sent.why) = (Some(now), None))
+}
+
+/// Why it was not confirmed. It was on record before that it was not.
+pub(super) fn broken(work: &Work, task: &Task, why: &str) {
+    let short = why.lines().rev().find(|l| !l.trim().is_empty()).map(|l| l.trim().to_owned());
+    if let Err(e) = change(work, task, |sent| sent.why = short.filter(|_| sent.broken_since.is_some())) {
+        work.logger(task.res).warning(e.to_string());
+    }
+}
+
+/// The peer has all of it.
+pub(super) fn whole(work: &Work, task: &Task) -> Result<()> {
+    let image = work.image();
+    change(work, task, |sent| *sent = Sent { image, ..Sent::default() })
+}
+
+fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {
+    let _one = work.records.lock().unwrap_or_else(PoisonError::into_inner);
+    let (var, name, rid) = (&work.host.paths.var, &work.service.name, &task.res.rid);
+    let mut peers = replica::read_sent(var, name, rid);
+    f(peers.entry(task.peer.clone()).or_default());
+    replica::write_sent(var, name, rid, &peers)
+}
+
+/// Tells `peer` which transfers arrived whole, in one call. Its answer; the error says why there is none that counts.
+pub(super) fn confirm<'t>(work: &Work, peer: &str, rids: impl Iterator<Item = &'t str>) -> Result<Answer, String> {
+    let done = rids.map(|rid| (rid.to_owned(), work.image())).collect();
+    let question = Question { done, ..call::question(&work.here) };
+    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, call::PATIENCE)?;
+    match &answer.unsure {
+        _ if !answer.known() => Err(format!("{peer} has no service {}", work.service.name)),
+        Some(why) => Err(why.clone()),
+        None => Ok(answer),
+    }
+}
