@@ -98,7 +98,7 @@ pub fn remote(host: &Host, log: &Logger, service: &str, peer: &str, words: &[&st
         rest.extend_from_slice(bytes);
         let Some(end) = rest.iter().rposition(|b| *b == b'\n') else { return };
         let whole: Vec<u8> = rest.drain(..=end).collect();
-        for line in String::from_utf8_lossy(&whole).lines() {
+        for line in String::from_utf8_lossy(&whole).lines().filter(|l| !l.trim().is_empty()) {
             relay(&told, &from, line);
         }
     });

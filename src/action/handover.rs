@@ -3,7 +3,6 @@
 
 use super::authority::{self, Desk};
 use super::execute::Run;
-use super::passes::stop;
 use super::plan::{Pass, Verb, plan};
 use super::select::Selection;
 
@@ -211,7 +210,7 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
             run.host.facts.forget();
             deliver(run, to)
         })
-        .and_then(|images| stop(run, &Selection::all()).map(|()| images));
+        .and_then(|images| pass(run, "stop", Verb::Stop, GROUND, &Selection::all()).map(|()| images));
     match ended {
         Ok(images) => {
             run.log.info(format!(
