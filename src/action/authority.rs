@@ -80,6 +80,7 @@ impl<'a> Desk<'a> {
     /// Asks the peers, and learns from them.
     pub fn look(&mut self) -> Result<Answers> {
         let answers = call::look(self.service, self.host, self.log, &self.here);
+        self.here.now = self.host.clock.now(); // the silent ones have taken their time
         if self.here.copies.replicated() {
             self.learn(&answers)?;
         }

@@ -87,9 +87,9 @@ fn data_copy(here: &Here) -> String {
     here.copy().map(|c| c.name.clone()).unwrap_or_default()
 }
 
-/// The sender's record says that someone gave this copy's writes up; or this is a giveback that was prepared.
+/// The sender's record says that someone gave this copy's writes up; or this node's does: a way home was prepared.
 fn given_up(here: &Here, question: &Question) -> bool {
-    here.copy().is_some_and(|c| question.abandoned.contains(&c.name))
+    here.copy().is_some_and(|c| question.abandoned.contains(&c.name) || here.abandoned().contains(&c.name))
 }
 
 fn split(here: &Here, what: &str, other: &str) -> Refusal {
