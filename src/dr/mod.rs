@@ -1,7 +1,9 @@
 //! What peers ask of this node: may they send to it, and the receiving end of what they send.
 
+mod advice;
 pub mod common;
 pub mod gate;
 pub mod giveback;
 pub mod recv;
 pub mod takeover;
+pub mod where_is;

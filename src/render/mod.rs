@@ -5,4 +5,5 @@ pub mod diagnostics;
 pub mod json;
 pub mod svcmon;
 pub mod tree;
+pub mod where_is;
 pub mod wrap;

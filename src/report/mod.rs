@@ -1,5 +1,7 @@
 //! How things stand: the status of a service as data. Renderers make trees, tables and JSON of it.
 
+pub mod where_is;
+
 use crate::status::Status;
 use indexmap::IndexMap;
 use serde::Serialize;
