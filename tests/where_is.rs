@@ -17,7 +17,7 @@ use svcmgr::authority::{Copies, Here};
 use svcmgr::clock::{Clock, FixedClock};
 use svcmgr::config::env::EnvFile;
 use svcmgr::config::scope::ServiceConfig;
-use svcmgr::dr::where_is::tell;
+use svcmgr::dr::where_is::{self as asked, Own};
 use svcmgr::render::color::Palette;
 use svcmgr::render::where_is;
 use svcmgr::report::where_is::{Verdict, Where};
@@ -36,10 +36,12 @@ fn at(time: &str) -> DateTime<Local> {
 /// What `node` knows of svc1 at 19:30:00, when it has no files.
 fn here(node: &str, text: &str) -> Here {
     let env = EnvFile::parse(std::path::Path::new("svc1.env"), format!("[DEFAULT]\nservice_type = TST\n{text}")).unwrap();
+    let copies = Copies::of(&ServiceConfig::new(Arc::new(env), node));
     Here {
         service: "svc1".into(),
         node: node.into(),
-        copies: Copies::of(&ServiceConfig::new(Arc::new(env), node)),
+        home_site: copies.home().map(|c| c.nodes.clone()).unwrap_or_default(),
+        copies,
         record: Known::Absent,
         replicas: BTreeMap::new(),
         stamps: BTreeMap::new(),
@@ -115,6 +117,10 @@ fn took_over() -> Here {
     here.record = Known::Known(Record::of(holder("deb2", "deb2", 1)));
     here.replicas.insert("sync#1".into(), Known::Known(own(State::Live, "18:00:00", 1)));
     here
+}
+
+fn tell(here: &Here, avail: &str, running: bool, answers: Answers, flex: bool) -> Where {
+    asked::tell(here, &Own { avail, running, busy: None }, answers, flex)
 }
 
 fn shown(name: &str, found: &Where) -> Verdict {

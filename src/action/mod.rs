@@ -53,6 +53,7 @@ pub struct Info {
 #[allow(missing_docs)] // ACTIONS has a line for each
 pub enum Id {
     PrintStatus,
+    Where,
     JsonStatus,
     Status,
     Start,
@@ -129,6 +130,7 @@ pub const ACTIONS: &[Info] = &[
     row(Id::PrintStatus, "print_status", &[], Class::View, "the status tree"),
     row(Id::JsonStatus, "json_status", &[], Class::View, "the status as one line of JSON"),
     row(Id::Status, "status", &[], Class::View, "prints nothing, exits with 0 up, 1 down, 2 warn, 3 n/a, 6 or 7 stdby"),
+    row(Id::Where, "where", &[], Class::View, "who has which data: a line for each copy and node, and what to type"),
     row(Id::Start, "start", &[], Class::Run, "start everything: ip, disk, fs, share, container, app"),
     row(Id::Stop, "stop", &[], Class::Run, "stop everything, in the other order"),
     row(Id::Restart, "restart", &[], Class::Run, "stop, then start"),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 /// The actions by what one wants; every one that is not for svcmgr itself is in one of these.
 const HELP: &[(&str, &[&str])] = &[
-    ("Look", &["print_status", "json_status", "status"]),
+    ("Look", &["print_status", "where", "json_status", "status"]),
     ("Run", &["start", "stop", "restart", "switch"]),
     ("Disaster recovery", &["takeover", "giveback"]),
     ("Copy to other nodes", &["sync_update", "sync_full", "sync_nodes", "sync_drp", "sync_all", "sync_verify", "sync_resync"]),

@@ -12,6 +12,7 @@ pub mod service;
 pub mod svcmon;
 pub mod targets;
 pub mod template;
+pub mod where_is;
 
 use crate::action::{self, ACTIONS, Class, Consent, Id, Info};
 use crate::bulk::{self, Block, Outcome};
@@ -45,6 +46,8 @@ pub struct Session {
     pub palette: Palette,
     /// Name the program was called by.
     pub name: String,
+    /// Of `where` on several services.
+    pub table: where_is::Table,
 }
 
 /// The program.
@@ -126,7 +129,8 @@ fn session(args: Args, name: String) -> Result<Session> {
     let host =
         Host { runner, clock, node: node.to_string_lossy().to_lowercase(), peers: Peers::new(&conf), facts: Facts::default(), paths, conf };
     let palette = Palette::new(args.color, std::io::stdout().is_terminal(), no_color);
-    let mut session = Session { host, console: Arc::new(Console { min, palette: stderr, tell: args.tell }), args, palette, name };
+    let console = Arc::new(Console { min, palette: stderr, tell: args.tell });
+    let mut session = Session { host, console, args, palette, name, table: where_is::Table::default() };
     session.args.options.live = std::io::stderr().is_terminal() && session.args.parallel.is_none();
     Ok(session)
 }
@@ -208,6 +212,7 @@ fn act(session: &mut Session, program: &Program) -> Result<u8> {
         session.args.options.consent = Some(consent(&session.args));
     }
     let outcomes = run_all(session, info, &names, many);
+    where_is::end(session);
     if many && names.len() > 1 && !session.args.plan && matches!(info.class, Class::Run | Class::Sync | Class::Freeze) {
         summary(&outcomes, &names);
     }

@@ -100,6 +100,10 @@ fn view(session: &Session, info: &Info, service: &Service, log: &Logger, many: b
     if matches!(info.id, Id::PrintDevlist | Id::PrintDisklist | Id::JsonDevlist | Id::JsonDisklist) {
         return Ok((0, devices(session, info.id, service, log)));
     }
+    if info.id == Id::Where {
+        let found = dr::where_is::look(service, host, log);
+        return Ok(super::where_is::shown(session, found, many));
+    }
     let report = status::evaluate(service, host, log, status::Depth::All);
     let text = match (info.id, session.args.format) {
         (Id::Status, _) => {

@@ -3,7 +3,8 @@
 
 use super::advice::{self, Told};
 use super::common::Instance as Look;
-use crate::action::call;
+use crate::action::authority::Desk;
+use crate::action::{call, gates};
 use crate::authority::Here;
 use crate::authority::start::{Answers, skew};
 use crate::authority::words::{instant, list, span};
@@ -21,23 +22,34 @@ const CLOCKS: i64 = 60;
 
 /// Asks, and tells.
 pub fn look(service: &Service, host: &Host, log: &Logger) -> Where {
-    let here = Here::load(&host.paths.var, &service.name, &service.config, host.clock.now());
     let own = Look::look(host, log, service);
-    let running = !own.up().is_empty();
+    let own = Own { avail: own.report.avail.name(), running: !own.up().is_empty(), busy: gates::busy(host, &service.name) };
+    let here = Desk::load(service, host, log, true, own.running).here;
     let answers = call::look(service, host, log, &here);
-    tell(&here, own.report.avail.name(), running, answers, service.is_flex())
+    tell(&here, &own, answers, service.is_flex())
 }
 
-/// The same, from what was read (`here`, `avail`, `running` of this node) and answered.
-pub fn tell(here: &Here, avail: &str, running: bool, mut answers: Answers, flex: bool) -> Where {
+/// The service on this node.
+#[derive(Debug, Clone, Default)]
+pub struct Own<'a> {
+    /// Its avail state.
+    pub avail: &'a str,
+    /// It runs.
+    pub running: bool,
+    /// What is being done with it at this moment.
+    pub busy: Option<String>,
+}
+
+/// The same, from what was read and answered.
+pub fn tell(here: &Here, instance: &Own, mut answers: Answers, flex: bool) -> Where {
     let mut learned = here.clone();
+    learned.resolve(answers.values().map(|a| a.as_ref().ok().filter(|a| a.known())));
     for answer in answers.values().filter_map(|a| a.as_ref().ok()).filter(|a| a.unsure.is_none()) {
         for holder in answer.holder.iter().chain(&answer.rival) {
             learned.learn(holder);
         }
     }
-    learned.resolve(answers.values().map(|a| a.as_ref().ok()));
-    answers.insert(here.node.clone(), Ok(own(here, &learned, avail, running)));
+    answers.insert(here.node.clone(), Ok(own(here, &learned, instance)));
     let rows: Vec<Instance> = learned.copies.nodes().filter_map(|node| Some(row(&learned, &here.node, node, answers.get(node)?))).collect();
     let told = Told { here: &learned, answers: &answers, flex, rows: &rows };
     let (verdict, why) = verdict(&told);
@@ -65,7 +77,7 @@ fn holding(holder: &Holder) -> Holding {
 }
 
 /// What this node would answer itself.
-fn own(here: &Here, learned: &Here, avail: &str, running: bool) -> Answer {
+fn own(here: &Here, learned: &Here, instance: &Own) -> Answer {
     let run = here.last_run.clone().unwrap_or_default();
     let held = |rid: &String| (rid.clone(), Word { ok: true, why: None, held: Some(learned.held(rid)) });
     Answer {
@@ -74,10 +86,11 @@ fn own(here: &Here, learned: &Here, avail: &str, running: bool) -> Answer {
         node: here.node.clone(),
         copy: here.copy().map(|c| c.name.clone()),
         epoch: here.highest(),
-        avail: Some(avail.to_owned()),
-        running: Some(running),
-        up_until: run.until,
-        crashed: run.crashed,
+        avail: Some(instance.avail.to_owned()),
+        running: Some(instance.running),
+        up_until: run.until.filter(|_| !instance.running),
+        crashed: run.crashed && !instance.running,
+        busy: instance.busy.clone(),
         holder: here.holder().ok(),
         rival: here.rival().cloned(),
         promise: here.promise().cloned(),
