@@ -23,6 +23,7 @@ mod resources;
 mod smoke;
 mod story;
 mod sync;
+mod where_is;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {
