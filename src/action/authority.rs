@@ -248,11 +248,17 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
         ));
         return Err(Error::Reported);
     }
+    let promised = desk.here.promise().cloned();
     let closed = gates::end_receivers(run.service, run.host, run.log, run.options, &desk.here.copies)?;
-    if !closed.is_empty() && desk.here.copies.replicated() {
+    if desk.here.copies.replicated() {
         // what was being received when it was ended is not whole
         desk.change(|_| ())?;
         decided(&desk, &answers, how)?;
+        if let Some(other) = desk.here.promise().filter(|p| promised.as_ref() != Some(p)) {
+            run.log
+                .error(format!("not started: {} is taking {} over at this moment. see: svcmgr -s {1} where", other.node, run.service.name));
+            return Err(Error::Reported);
+        }
     }
     let mut taken = false;
     if let Some(epoch) = go.claim {
