@@ -1,14 +1,80 @@
-//! The state of an rsync, from the stamps on this node, by the rules of 2014.
+//! The state of an rsync, from the stamps on this node, by the rules of 2014; and what was not confirmed.
 
-use super::Rsync;
+use super::{Kind, Rsync};
+use crate::authority::words::instant;
 use crate::host::Cx;
+use crate::host::lock::Lock;
 use crate::report::Probe;
+use crate::state::authority::Known;
+use crate::state::replica::{self, Replica, Sent, State};
 use crate::state::stamp;
 use crate::status::Status;
 use crate::sync::View;
 use crate::sync::schedule::from_future;
 
 pub(super) fn status(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
+    let probe = by_stamps(sync, cx, view);
+    let mut lines = unconfirmed(sync, cx, view);
+    if lines.is_empty() {
+        return probe;
+    }
+    if matches!(probe.status, Status::Warn | Status::Down) {
+        lines.extend(probe.messages);
+    }
+    Probe { status: Status::Warn, messages: lines, ..probe }
+}
+
+/// Transfers that began and were not confirmed: as the sender remembers them, and as the receiver does.
+fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
+    let (var, now) = (&cx.host.paths.var, cx.host.clock.now());
+    if sync.kind != Kind::User || !cx.host.paths.service_var(cx.service).exists() {
+        return Vec::new();
+    }
+    let own = match replica::read(var, cx.service, cx.rid) {
+        Known::Known(replica) if replica.node == cx.scope.node => Some(replica),
+        _ => None,
+    };
+    if let Some(receiving) = own.as_ref().filter(|r| r.state == State::InProgress) {
+        return vec![partly(cx, receiving)];
+    }
+    // what it sent when it was the one to send is another's business now
+    if own.is_some_and(|r| r.state != State::Live) || !matches!(view.avail_without_app, Status::Up | Status::Na) {
+        return Vec::new();
+    }
+    let sent = replica::read_sent(var, cx.service, cx.rid);
+    let known = sent.into_iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == peer));
+    let at_work = || Lock::holder(&var.join("lock").join(cx.service)).is_some();
+    known
+        .filter(|(_, sent)| sent.broken_since.is_some() && (sent.why.is_some() || !at_work()))
+        .filter_map(|(peer, Sent { image, broken_since, why })| {
+            let begun = instant(broken_since?, now);
+            let there = match image.frozen_at {
+                Some(at) => format!("the copy there is of {}", instant(at, now)),
+                None => "there is no whole copy there".into(),
+            };
+            Some(match why {
+                Some(why) => format!("last sync to {peer}, begun {begun}, failed: {why}. {there}"),
+                None => format!("last sync to {peer}, begun {begun}, was broken off. {there}"),
+            })
+        })
+        .collect()
+}
+
+fn partly(cx: &Cx, receiving: &Replica) -> String {
+    let now = cx.host.clock.now();
+    let from = receiving.from.as_deref().unwrap_or("another node");
+    let line = format!(
+        "a transfer from {from} is in progress since {}, or was broken off: files may be partly new, partly old",
+        instant(receiving.since, now)
+    );
+    match (&receiving.kept, receiving.image.frozen_at) {
+        (Some(kept), Some(at)) => format!("{line}. the copy of {} is kept: {kept}", instant(at, now)),
+        (Some(kept), None) => format!("{line}. the copy before is kept: {kept}"),
+        (None, _) => line,
+    }
+}
+
+fn by_stamps(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
     let mut peers: Vec<String> = Vec::new();
     for peer in sync.targets.iter().flat_map(|c| c.peers(cx.scope)) {
         if !peers.contains(&peer) {
@@ -49,3 +115,7 @@ pub(super) fn status(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
     }
     told(Probe::because(Status::Down, format!("{} need update", peers.join(", "))), &peers)
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
