@@ -118,11 +118,19 @@ impl<'a> Desk<'a> {
         let claim = Promise { epoch, node: node.clone(), copy, at: self.host.clock.now() };
         let order: Vec<String> = self.here.copies.nodes().cloned().collect();
         let mut promised: Vec<String> = Vec::new();
+        // whose claimant was asked and is not taking over any more, or is left aside by --force
+        let stale = |p: Option<&Promise>| p.filter(|p| p.node != node).cloned();
+        let own = stale(self.here.promise());
         for peer in order {
             let refused = if peer == node {
-                self.change(|here| here.promise_self(&claim))?.err()
+                self.change(|here| {
+                    own.iter().for_each(|p| here.forget(p));
+                    here.promise_self(&claim)
+                })?
+                .err()
             } else if answers.get(&peer).is_some_and(|a| a.as_ref().is_ok_and(Answer::known)) && !self.dry {
-                let question = Question { claim: Some(claim.clone()), ..call::question(&self.here) };
+                let unclaim = stale(answers.get(&peer).and_then(|a| a.as_ref().ok()?.promise.as_ref()));
+                let question = Question { claim: Some(claim.clone()), unclaim, ..call::question(&self.here) };
                 match call::gate(self.host, self.log, &service, &peer, &question, false, call::PATIENCE) {
                     Ok(answer) => answer.claim_refused,
                     Err(why) => {
@@ -161,6 +169,9 @@ impl<'a> Desk<'a> {
         }
         // data that the record does not speak of yet: the record comes first
         self.change(Here::settle)?;
+        if !self.here.holds() {
+            return Err(quicker(&self.here));
+        }
         let run = LastRun { since: Some(self.host.clock.now()), ..LastRun::default() };
         alive::write_run(&self.host.paths.var, &self.service.name, &run)
     }
@@ -263,13 +274,28 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
     let mut taken = false;
     if let Some(epoch) = go.claim {
         desk.claim(epoch, &answers)?;
-        desk.change(|here| here.take(epoch, false, go.abandoned.clone()))?;
+        let ours = desk.change(|here| {
+            let ours = here.claims(epoch);
+            if ours {
+                here.take(epoch, false, go.abandoned.clone());
+            }
+            ours
+        })?;
+        if !ours {
+            return Err(quicker(&desk.here));
+        }
         run.log.info(format!("{} holds {} from now on (epoch {epoch})", desk.here.node, run.service.name));
         desk.announce(&answers);
         taken = true;
     }
     desk.started()?;
     Ok(Cleared { desk, _closed: closed, answers, taken })
+}
+
+/// Between question and deed somebody else has come.
+fn quicker(here: &Here) -> Error {
+    let who = here.holder().map_or_else(|why| why, |h| format!("{} holds it now (epoch {})", h.node, h.epoch));
+    Error::text(format!("{who}: not started on {}. see: svcmgr -s {} where", here.node, here.service))
 }
 
 /// A start that took authority was undone before anything could write data: authority goes back.

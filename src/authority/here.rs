@@ -82,18 +82,31 @@ impl Here {
         Self { service: service.into(), node, copies, home_site, record, replicas, stamps, sent, last_run, now }
     }
 
-    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; the record
-    /// first: whatever happens then, data that are not the holder's are never taken for it.
+    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`. A crash between two
+    /// files leaves data that are taken for too little, never for too much.
     pub fn save(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
-        if let Some(record) = self.record.known().filter(|_| self.record != before.record) {
-            authority::write(var, &self.service, record)?;
+        if self.record_first() {
+            self.save_record(var, before)?;
         }
         for (rid, replica) in &self.replicas {
             if let Some(known) = replica.known().filter(|_| before.replicas.get(rid) != Some(replica)) {
                 replica::write(var, &self.service, rid, known)?;
             }
         }
-        Ok(())
+        if self.record_first() { Ok(()) } else { self.save_record(var, before) }
+    }
+
+    /// Who has taken authority is its holder before the data are live. Who has lost it has written down what the data
+    /// are before they are not the holder's any more.
+    pub(super) fn record_first(&self) -> bool {
+        self.holds()
+    }
+
+    fn save_record(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
+        match self.record.known().filter(|_| self.record != before.record) {
+            Some(record) => authority::write(var, &self.service, record),
+            None => Ok(()),
+        }
     }
 
     /// This node's copy. `None`: the node has none, as it is not among the service's nodes.
@@ -260,7 +273,8 @@ impl Here {
         if holder.epoch >= claim.epoch {
             return Err(format!("{} knows {} to hold {} (epoch {})", self.node, holder.node, self.service, holder.epoch));
         }
-        if let Some(other) = self.promise().filter(|p| p.epoch >= claim.epoch && p.node != claim.node) {
+        // also to who asks for a higher epoch: the other one does not hear of it, and would go on
+        if let Some(other) = self.promise().filter(|p| p.node != claim.node) {
             return Err(format!("{} is taking {} over (epoch {}, promised by {})", other.node, self.service, other.epoch, self.node));
         }
         if let Some(what) = busy {
@@ -340,10 +354,19 @@ impl Here {
         if self.record.fault().is_some() { Ok(()) } else { self.promise_to(claim, None) }
     }
 
-    /// There is a record from now on, also when nothing has ever changed hands.
+    /// What this node has promised to itself still stands: nobody has taken authority meanwhile. A record that is not
+    /// known promises nothing, and is no hindrance.
+    pub fn claims(&self, epoch: u64) -> bool {
+        self.record.fault().is_some() || self.promise().is_some_and(|p| p.epoch == epoch && p.node == self.node)
+    }
+
+    /// There is a record from now on, also when nothing has ever changed hands; the holder's data are live in writing.
     pub fn settle(&mut self) {
         if let (Known::Absent, Ok(holder)) = (&self.record, self.holder()) {
             self.record = Known::Known(Record::of(holder));
+        }
+        if self.holds() {
+            self.set_live();
         }
     }
 
@@ -352,12 +375,14 @@ impl Here {
         self.record.known().is_some_and(|r| r.receiving)
     }
 
-    /// Sets or ends that. With `give_up`, what this node has written of its own may be overwritten by the holder.
+    /// Sets or ends that. With `give_up`, what this node has written of its own may be overwritten by the holder, until
+    /// that ends.
     pub fn receive(&mut self, on: bool, give_up: bool) {
         self.settle();
         let own = self.copy().map(|c| c.name.clone());
         if let Known::Known(record) = &mut self.record {
             record.receiving = on;
+            record.abandoned.retain(|a| on || Some(a) != own.as_ref());
             record.abandoned.extend(own.filter(|own| give_up && !record.abandoned.contains(own)));
         }
     }
@@ -393,6 +418,16 @@ impl Here {
                 kept: was.kept,
             };
             self.replicas.insert(rid, Known::Known(replica));
+        }
+    }
+
+    /// Forgets exactly this promise, which its claimant has forgotten: it was asked, and is not taking over. One that
+    /// was given to it since stays.
+    pub fn forget(&mut self, stale: &Promise) {
+        if let Known::Known(record) = &mut self.record
+            && record.promise.as_ref() == Some(stale)
+        {
+            record.promise = None;
         }
     }
 

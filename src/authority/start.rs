@@ -74,6 +74,7 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
     if !here.copies.replicated() {
         return Ok(Go { warnings: not_asked(view), ..Go::default() });
     }
+    claims_elsewhere(view, how)?;
     let holder = match here.holder() {
         Ok(holder) => holder,
         Err(_) if how.force => {
@@ -90,7 +91,6 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
     if let Some(rival) = here.rival() {
         return Err(split(view, &holder, rival));
     }
-    claims_elsewhere(view, how)?;
     if here.holds() {
         return Ok(Go { warnings: not_asked(view), ..Go::default() });
     }
@@ -125,16 +125,14 @@ fn same_site(view: &View, node: &str) -> bool {
 
 fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
     let (service, node) = (&view.here.service, &view.here.node);
-    let up = answered(view).find(|(peer, a)| a.running == Some(true) && !(view.flex && same_site(view, peer)));
+    let holds = |peer: &str| view.here.holder().is_ok_and(|h| view.here.copies.named(&h.copy, &h.node) == view.here.copies.of_node(peer));
+    // what a planned takeover is for
+    let hands_over = |peer: &str| how.takeover && holds(peer) && !same_site(view, peer) && !view.here.holds();
+    let up = answered(view).find(|(peer, a)| a.running == Some(true) && !(view.flex && same_site(view, peer)) && !hands_over(peer));
     if let Some((peer, answer)) = up {
-        let holds = view.here.holder().is_ok_and(|h| view.here.copies.named(&h.copy, &h.node) == view.here.copies.of_node(peer));
-        // what a planned takeover is for
-        if how.takeover && holds && !same_site(view, peer) && !view.here.holds() {
-            return Ok(());
-        }
         let remedy = if same_site(view, peer) || !view.here.copies.replicated() {
             format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
-        } else if holds {
+        } else if holds(peer) {
             format!(
                 "on {node}: svcmgr -s {service} takeover   (stops it on {peer}, sends its last writes, starts it here: nothing is lost)"
             )

@@ -116,7 +116,8 @@ fn told(desk: &mut Desk, question: &Question, answer: &mut Answer) -> Result<()>
         }
         here.accept(question);
         if let Some(claim) = &question.unclaim {
-            here.release(claim);
+            // a claimant gives its own up; of another's, only what that one was seen to have given up
+            if claim.node == question.node { here.release(claim) } else { here.forget(claim) }
         }
         if !dry {
             refused = here.arrived(question);
