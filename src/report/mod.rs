@@ -96,6 +96,24 @@ pub struct ServiceReport {
     pub groups: IndexMap<&'static str, Status>,
     /// Rows in the order of the tree.
     pub resources: Vec<ResourceReport>,
+    /// Who holds the data, once this node has heard of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AuthorityReport>,
+}
+
+/// What a node knows, without asking another, of who holds a service's data, and what it has itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuthorityReport {
+    /// This node's copy holds authority, and no other claims to.
+    pub holds: bool,
+    /// Who does.
+    pub holder: Option<where_is::Holding>,
+    /// Another one of the same epoch.
+    pub rival: Option<where_is::Holding>,
+    /// Why it is not known.
+    pub fault: Option<String>,
+    /// What is here of each replication.
+    pub data: Vec<where_is::Data>,
 }
 
 impl ServiceReport {

@@ -1,5 +1,8 @@
 //! A service on this node: its env file, assembled with the drivers.
 
+mod authority;
+#[cfg(test)]
+mod authority_tests;
 pub mod build;
 pub mod drivers;
 pub mod status;

@@ -1,6 +1,6 @@
 //! How a service stands: each resource asked, then merged into groups, avail and overall.
 
-use super::{Body, Res, Service};
+use super::{Body, Res, Service, authority};
 use crate::host::Host;
 use crate::log::Logger;
 use crate::report::{GROUPS, Probe, ResourceReport, ServiceReport};
@@ -63,7 +63,8 @@ pub fn evaluate(service: &Service, host: &Host, log: &Logger, depth: Depth) -> S
             None => Probe::new(Status::Undef),
         });
     }
-    report(service, host, &rows, &found, view.avail)
+    let authority = if depth == Depth::All { authority::look(service, host, &rows, &mut found) } else { None };
+    ServiceReport { authority, ..report(service, host, &rows, &found, view.avail) }
 }
 
 /// The state a row counts with: standby mapping done; `Undef` (neutral) when disabled or not asked.
@@ -140,5 +141,6 @@ fn report(service: &Service, host: &Host, rows: &[&Res], found: &[Option<Probe>]
         overall: overall.fold(),
         groups,
         resources: resources.collect(),
+        authority: None,
     }
 }
