@@ -54,11 +54,11 @@ if [ -z "${KEEP:-}" ]; then export NODES_WATCH=$$; fi
 unset NODES_WATCH
 cp "$program" "$NODES_DIR/shared/svcmgr"
 clock_env=$(cat "$here/clock.opensvc.com.env")
+names='printf "%s\n" "10.99.0.25 clock.opensvc.com" "10.99.0.24 clock-drp.opensvc.com" >>/etc/hosts;'
 for node in deb1 deb2; do
-    on $node '
+    on $node "$names"'
         mkdir -p /opt/opensvc/{bin,etc,var,log,tmp}; cp /shared/svcmgr /opt/opensvc/bin/
         for n in all{,up,down,primary,secondary}services svcmon svcfreeze svcthaw svcfrozen nodemgr; do ln -s svcmgr /opt/opensvc/bin/$n; done
-        printf "%s\n" "10.99.0.25 clock.opensvc.com" "10.99.0.24 clock-drp.opensvc.com" >>/etc/hosts
         truncate -s 64M /disk/clock.img; mkfs.ext4 -q -L clock /disk/clock.img'
 done
 install_service() { # NODE NAME, the file on stdin
@@ -94,19 +94,42 @@ say "Somebody works; then users are sent home and the last changes go over."
 typed deb1 "echo 'order 4711' >>/srv/clock/data/orders; tail -n 2 /srv/clock/data/time"
 typed deb1 "$s sync update --force"
 
-say "Failover: stop here, start there."
-typed deb1 "$s stop"
-typed deb1 "$s print status"
-shows '^\|- avail +down'
-typed deb2 "$s print status"
-shows '^\|- avail +stdby up'
+say "The disaster: deb1 loses its power. The person on duty starts the service on deb2."
+"$nodes_sh" crash deb1
 typed deb2 "$s start"
+shows 'deb1 does not answer' 'what deb1 wrote after that is not here' 'deb2 holds clock.opensvc.com from now on'
 typed deb2 "$s print status"
 shows '^\|- avail +up' 'fs#1 .* stdby up' 'ip#1 .* up +clock-drp.opensvc.com@eth0'
 typed deb2 "cat /srv/clock/data/orders; tail -n 2 /srv/clock/data/time"
 shows '^order 4711$'
-typed deb1 "ping -c 1 -W 2 clock-drp.opensvc.com | head -n 2"
+typed deb2 "echo 'order 4712, taken on the recovery site' >>/srv/clock/data/orders"
+
+say "deb1 has power again. It boots, sees that deb2 has newer data, and stays down. Nothing of deb1 goes to deb2."
+"$nodes_sh" boot deb1
+on deb1 "$names"    # a node of the bed boots with a hosts file of its own
+typed deb1 "allservices boot"
+shows "clock.opensvc.com is not started by boot: deb2 holds the data"
+typed deb1 "$s sync all --force"
+shows "won't sync from deb1: deb2 holds the data"
+typed deb1 "$s start" 1
+shows 'is not started on deb1' 'type:'
+typed deb1 "$s where"
+shows 'deb1' 'deb2' 'giveback'
+
+say "Home again, with all data: sent while the service runs on deb2, one short stop, started on deb1."
+typed deb2 "$s giveback"
+typed deb1 "$s print status"
+shows '^\|- avail +up' 'ip#1 .* up +clock.opensvc.com@eth0'
+typed deb1 "cat /srv/clock/data/orders; tail -n 2 /srv/clock/data/time"
+shows '^order 4711$' '^order 4712'
+typed deb2 "ping -c 1 -W 2 clock.opensvc.com | head -n 2"
 shows 'bytes from'
+
+say "A planned move, which loses nothing: deb2 takes over, deb1 stops and sends its last writes."
+typed deb2 "$s takeover"
+typed deb2 "$s where"
+shows 'deb2 .*up'
+typed deb2 "$s giveback"
 
 say "The same for everything at once: stop all there was on deb1, start it on deb2."
 typed deb1 "allservices stop"

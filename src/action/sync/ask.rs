@@ -121,6 +121,9 @@ fn refusal(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
 
 /// The peer is for something else: production data on a test node, or the other way round.
 fn mode_refusal(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
+    if work.handover {
+        return None; // it is to run there, and has run there
+    }
     let mode = answer.host_mode.as_deref().unwrap_or("TST");
     let own = [work.service.service_type.as_str()];
     let expected: &[&str] = if task.class == Class::Nodes { &own } else { &NOT_PRD };

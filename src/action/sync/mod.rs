@@ -52,6 +52,8 @@ struct Work<'a> {
     epoch: u64,
     /// A holder that a peer knows, and we did not.
     news: Mutex<Option<Holder>>,
+    /// Authority goes along with the data.
+    handover: bool,
     /// Ways that differ from the service file's.
     routes: &'a Routes,
     /// Lines said already: each is said once per command.
@@ -71,7 +73,7 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
     let here = Desk::load(service, host, log, options.dry_run, false).here;
     let routes = Routes::of(service, &here);
     let id = if own { Id::SyncAll } else { Id::SyncUpdate };
-    let work = Work::new((service, host, log), id, "handover", options, here, &routes);
+    let work = Work { handover: true, ..Work::new((service, host, log), id, "handover", options, here, &routes) };
     let wanted: Vec<String> = if own { vec!["sync#i0".into()] } else { work.here.copies.rids.clone() };
     let mut tasks = Vec::new();
     for res in wanted.iter().filter_map(|rid| service.find(rid)).filter(|r| !r.disable) {
@@ -156,6 +158,7 @@ impl<'a> Work<'a> {
             epoch: here.holder().map_or(0, |h| h.epoch),
             here,
             news: Mutex::default(),
+            handover: false,
             routes,
             said: Mutex::default(),
             failures: AtomicUsize::new(0),
