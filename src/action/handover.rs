@@ -109,9 +109,9 @@ fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Lo
         }
         match (base, newest) {
             (Some(base), Some(at)) if at > base => log.warning(format!(
-                "{} of writes made on {node} between {} and {what} were never sent: they are overwritten with the data of {}",
-                span(at - base),
+                "the writes made on {node} between {} and {what} ({}) were never sent: they are overwritten with the data of {}",
                 instant(base, here.now),
+                span(at - base),
                 holder.node
             )),
             (None, _) => {

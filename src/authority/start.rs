@@ -132,6 +132,10 @@ fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
     if let Some((peer, answer)) = up {
         let remedy = if same_site(view, peer) || !view.here.copies.replicated() {
             format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
+        } else if holds(peer) && view.here.copies.rids.iter().any(|rid| view.here.data(rid).state == Some(State::Orphan)) {
+            format!(
+                "on {peer}: svcmgr -s {service} giveback   (brings its data here and starts it here; see first: svcmgr -s {service} where)"
+            )
         } else if holds(peer) {
             format!(
                 "on {node}: svcmgr -s {service} takeover   (stops it on {peer}, sends its last writes, starts it here: nothing is lost)"
