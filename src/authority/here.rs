@@ -183,9 +183,18 @@ impl Here {
             Known::Unknown(why) => of(None, None, Some(why.clone())),
             Known::Absent => match self.stamps.get(rid).filter(|_| self.holder().is_ok_and(|h| h.epoch == 0)) {
                 Some(at) => Data { image: Image { frozen_at: Some(*at), ..Image::default() }, ..of(Some(State::Replica), None, None) },
+                None if self.lost(rid) => of(None, None, Some(format!("{rid}.replica.json is missing"))),
                 None => of(Some(State::None), None, None),
             },
         }
+    }
+
+    /// There is no file of `rid`, and there must have been one: the service ran here, and what other files say speaks
+    /// for writes of its own.
+    fn lost(&self, rid: &str) -> bool {
+        let mut others = self.replicas.iter().filter(|(other, file)| *other != rid && **file != Known::Absent).peekable();
+        let own = |file: &Known<Replica>| file.known().is_none_or(|r| matches!(r.state, State::Live | State::Orphan));
+        if others.peek().is_none() { self.last_run.is_some() } else { others.any(|(_, file)| own(file)) }
     }
 
     /// The same, for an answer.
@@ -210,7 +219,9 @@ impl Here {
             self.record = Known::Known(record);
             return if known { Learned::Nothing } else { Learned::Split };
         }
-        let held = self.holds() || self.rival().is_some();
+        // also when our files, of an older backup, do not know that it was ours
+        let ours = told.from.is_some() && told.from == self.copy().map(|c| c.name.clone()) && !told.handed;
+        let held = self.holds() || self.rival().is_some() || ours;
         let promise = self.record.known().and_then(|r| r.promise.clone()).filter(|p| p.epoch > told.epoch);
         let mut record = Record { promise, ..Record::of(told.clone()) };
         record.abandoned.clear();

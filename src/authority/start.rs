@@ -265,7 +265,9 @@ fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), 
         holder.epoch
     );
     for rid in &here.copies.rids {
-        let data = here.data(rid);
+        let mut data = here.data(rid);
+        let broken = beside(view, rid).filter(|_| data.state == Some(State::Replica));
+        data.state = broken.or(data.state);
         let of = data.image.frozen_at.map_or_else(String::new, |at| format!(" of {}", instant(at, here.now)));
         let kept = data.kept.as_ref().map(|k| format!("; what was here before is kept in {k}")).unwrap_or_default();
         let refused = |why: String, stake: String, remedy: String| {
@@ -324,6 +326,12 @@ fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), 
     }
     rounds(view, go);
     Ok(())
+}
+
+/// What a node with the same disks says of them, if a transfer to it was under way: its files know, ours do not.
+fn beside(view: &View, rid: &str) -> Option<State> {
+    let mut held = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| a.rids.get(rid)?.held.as_ref()?.state);
+    held.find(|state| matches!(state, State::InProgress | State::Torn))
 }
 
 fn rounds(view: &View, go: &mut Go) {
@@ -419,6 +427,11 @@ fn last_writes(view: &View, holder: &Holder, go: &mut Go) {
         Some(at) => format!("this copy is of {}", instant(at, here.now)),
         None => "this copy is of an unknown time".into(),
     };
+    if here.copies.rids.iter().filter_map(|rid| here.replicas.get(rid)?.known()).any(|r| r.epoch < holder.epoch) {
+        let (who, how) = (&holder.node, if holder.handed { "was handed the data" } else { "took over" });
+        let since = instant(holder.since, here.now);
+        go.warnings.push(format!("{copy}, from before {who} {how} (at {since}): nothing that {who} wrote since then is here"));
+    }
     for (node, why) in silent(view, |n| nodes.iter().any(|x| x == n)) {
         let age = of.map_or_else(String::new, |at| format!(", {} old", span(here.now - at)));
         go.warnings.push(format!("{node} does not answer ({why}): not asked. {copy}{age}: what {node} wrote after that is not here"));
@@ -507,15 +520,9 @@ fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Re
         }
     }
     go.abandoned.push(loser.name.clone());
-    let since = if here.copies.named(&holder.copy, &holder.node) == Some(loser) {
-        holder.since
-    } else {
-        here.rival().map_or(holder.since, |r| r.since)
-    };
-    go.warnings.push(format!(
-        "what {node} has written since {} is given up, as you say (--abandon): the data of {me} are kept",
-        instant(since, here.now)
-    ));
+    let replica = here.copies.rids.iter().all(|rid| here.data(rid).state == Some(State::Replica));
+    let of = data_of(here).filter(|_| replica).map_or_else(String::new, |at| format!(", which are of {}", instant(at, here.now)));
+    go.warnings.push(format!("what is on {node} and not on {me} is given up, as you say (--abandon): the data of {me} are kept{of}"));
     Ok(go)
 }
 
