@@ -2,6 +2,7 @@
 //! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
 
 use super::common::{self, Instance};
+use super::own_files;
 use crate::action::authority::Desk;
 use crate::authority::receive;
 use crate::cmd::system::{Control, SystemRunner};
@@ -37,6 +38,7 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
     allowed(host, log, name, rid, epoch, argv)?;
     make_cache(host, rid)?;
+    let before = own_files::before(host, name);
     let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
     let control = Control::default();
     let done = AtomicBool::new(false);
@@ -47,7 +49,12 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         output
     });
     match output.stages.last().map(|s| &s.end) {
-        Some(End::Exited(code)) => Ok(u8::try_from(*code).unwrap_or(1)),
+        Some(End::Exited(code)) => {
+            if *code == 0 && rid == "sync#i0" {
+                own_files::arrived(host, log, name, &before);
+            }
+            Ok(u8::try_from(*code).unwrap_or(1))
+        }
         Some(End::NotRun(why)) => Err(Error::text(why.clone())),
         _ => Err(Error::text(format!("the transfer of {rid} was ended on {}: the sender is gone", host.node))),
     }

@@ -19,6 +19,7 @@ mod clean;
 mod danger;
 mod failover;
 mod faults;
+mod own_files;
 mod resources;
 mod smoke;
 mod story;

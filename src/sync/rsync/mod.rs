@@ -180,8 +180,9 @@ impl SyncDriver for Rsync {
         self.kind == Kind::System
     }
 
-    fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
-        gate::Detail { driver: "rsync".into(), dst: Some(self.dst.clone()), dstfs: self.dstfs.clone(), ..gate::Detail::default() }
+    fn question(&self, cx: &Cx, _peer: &str) -> gate::Detail {
+        let env = (self.kind == Kind::Config).then(|| std::fs::read_to_string(cx.host.paths.env_file(cx.service)).ok()).flatten();
+        gate::Detail { env, driver: "rsync".into(), dst: Some(self.dst.clone()), dstfs: self.dstfs.clone(), ..gate::Detail::default() }
     }
 
     fn ready(&self, cx: &Cx) -> Result<()> {
