@@ -17,6 +17,7 @@ mod bed;
 mod bulk;
 mod clean;
 mod danger;
+mod dst_snap;
 mod failover;
 mod faults;
 mod own_files;
