@@ -189,12 +189,15 @@ impl Here {
         }
     }
 
-    /// There is no file of `rid`, and there must have been one: the service ran here, and what other files say speaks
-    /// for writes of its own.
+    /// There is no file of `rid`, and there must have been one: home has data from the beginning; or the service ran
+    /// here, and what other files say speaks for writes of its own.
     fn lost(&self, rid: &str) -> bool {
         let mut others = self.replicas.iter().filter(|(other, file)| *other != rid && **file != Known::Absent).peekable();
         let own = |file: &Known<Replica>| file.known().is_none_or(|r| matches!(r.state, State::Live | State::Orphan));
-        if others.peek().is_none() { self.last_run.is_some() } else { others.any(|(_, file)| own(file)) }
+        match others.peek() {
+            None => self.last_run.is_some() || self.copies.home() == self.copy(),
+            Some(_) => others.any(|(_, file)| own(file)),
+        }
     }
 
     /// The same, for an answer.
@@ -250,23 +253,26 @@ impl Here {
         }
     }
 
-    /// A record that is not known here is settled when every other node has answered and none knows less than our
-    /// own data do. True: it is known now.
+    /// A record that is not known here is settled when every other node has answered, some of them know, and no data
+    /// anywhere are of a later epoch than they know of. True: it is known now.
     pub fn resolve<'a>(&mut self, answers: impl Iterator<Item = Option<&'a Answer>>) -> bool {
         if self.record.fault().is_none() {
             return true;
         }
         let mut best: Option<Holder> = None;
         let mut rival = None;
+        let mut traces = self.highest();
         for answer in answers {
-            let Some(holder) = answer.filter(|a| a.unsure.is_none()).and_then(|a| a.holder.clone()) else { return false };
+            let Some(answer) = answer else { return false };
+            traces = traces.max(answer.epoch);
+            let Some(holder) = answer.holder.clone().filter(|_| answer.unsure.is_none()) else { continue };
             match &best {
                 Some(known) if known.epoch > holder.epoch => {}
                 Some(known) if known.epoch == holder.epoch && known.copy != holder.copy => rival = Some(holder),
                 _ => best = Some(holder),
             }
         }
-        let Some(best) = best.filter(|b| b.epoch >= self.highest()) else { return false };
+        let Some(best) = best.filter(|b| b.epoch >= traces) else { return false };
         let rival = rival.filter(|r| r.epoch == best.epoch);
         self.record = Known::Known(Record { rival, ..Record::of(best.clone()) });
         if !self.holds() {
@@ -280,7 +286,12 @@ impl Here {
 
     /// Promises `claim`, or says why not. `busy`: the service runs here, or is being started.
     pub fn promise_to(&mut self, claim: &Promise, busy: Option<&str>) -> Result<(), String> {
-        let holder = self.holder().map_err(|why| format!("{} does not know who holds {}: {why}", self.node, self.service))?;
+        let holder = match self.holder() {
+            Ok(holder) => holder,
+            // it cannot be written down, and need not: the claimant has seen of which epoch the data here are
+            Err(_) if claim.epoch > self.highest() => return busy.map_or(Ok(()), |what| Err(what.to_owned())),
+            Err(why) => return Err(format!("{} does not know who holds {}: {why}", self.node, self.service)),
+        };
         if holder.epoch >= claim.epoch {
             return Err(format!("{} knows {} to hold {} (epoch {})", self.node, holder.node, self.service, holder.epoch));
         }

@@ -4,6 +4,10 @@ use super::words::{instant, span};
 use super::{Here, Refusal};
 use crate::state::gate::Question;
 use crate::state::replica::State;
+use chrono::TimeDelta;
+
+/// How long after its first promise a takeover may be under way.
+const PROMISED: TimeDelta = TimeDelta::minutes(2);
 
 /// Why what `question` wants to send for `rid` is refused here, if it is. `here` has learned from the question before.
 /// Replications that stay inside a copy are checked for the epoch alone.
@@ -46,12 +50,17 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
     if here.copies.named(copy, sender) != here.holding() {
         return Some(split(here, &what, sender));
     }
-    if let Some(promise) = here.promise() {
+    // one that came to nothing does not keep the holder out for ever: its data are the newest until another one takes over
+    if let Some(promise) = here.promise().filter(|p| (here.now - p.at).abs() < PROMISED) {
         return Some(Refusal {
             what: format!("{what}: a takeover has begun"),
             why: format!("{} was promised the data by {node} at {}", promise.node, instant(promise.at, here.now)),
             stake: format!("what {} may have written since", promise.node),
-            remedy: format!("on {}: svcmgr -s {service} where", promise.node),
+            remedy: format!(
+                "on {}: svcmgr -s {service} where   (if it came to nothing, send again after {})",
+                promise.node,
+                instant(promise.at + PROMISED, here.now)
+            ),
         });
     }
     let data = here.data(rid);
@@ -93,14 +102,14 @@ fn given_up(here: &Here, question: &Question) -> bool {
 }
 
 fn split(here: &Here, what: &str, other: &str) -> Refusal {
-    let (service, node) = (&here.service, &here.node);
+    let service = &here.service;
     let mine = here.holder().map(|h| h.node).unwrap_or_default();
     Refusal {
         what: format!("{what}: two copies both hold the data"),
         why: format!("{mine} and {other} took over without seeing each other (epoch {})", here.holder().map_or(0, |h| h.epoch)),
         stake: "the writes of one of them: someone has to choose".to_owned(),
         remedy: format!(
-            "on the one to keep: svcmgr -s {service} takeover --abandon OTHER   (compare first, on {node}: svcmgr -s {service} where)"
+            "to keep the data of {mine}, on {mine}: svcmgr -s {service} takeover --abandon {other}; to keep those of {other}, on {other}: svcmgr -s {service} takeover --abandon {mine}   (compare first: svcmgr -s {service} where)"
         ),
     }
 }

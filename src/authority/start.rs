@@ -2,6 +2,7 @@
 //! the peers answered.
 
 use super::copies::Copy;
+use super::here::Data;
 use super::words::{instant, list, span};
 use super::{Here, Refusal};
 use crate::state::authority::Holder;
@@ -88,6 +89,7 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
     if let Some(node) = &how.abandon {
         return abandon(view, how, &holder, node);
     }
+    traces(view, how, &holder)?;
     if let Some(rival) = here.rival() {
         return Err(split(view, &holder, rival));
     }
@@ -176,23 +178,23 @@ fn silent<'a>(view: &View<'a>, of: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a s
 
 fn unsure(view: &View, why: &str) -> Refusal {
     let (service, node) = (&view.here.service, &view.here.node);
-    let missing: Vec<String> = view
-        .answers
-        .iter()
-        .filter(|(_, a)| !a.as_ref().is_ok_and(|a| a.unsure.is_none() && a.holder.is_some()))
-        .map(|(n, _)| n.clone())
-        .collect();
-    let (who, remedy) = if missing.is_empty() {
+    let silent: Vec<String> = silent(view, |_| true).into_iter().map(|(n, _)| n.to_owned()).collect();
+    let (who, remedy) = if silent.is_empty() {
+        let last =
+            answered(view).filter(|(_, a)| a.up_until > view.here.last_run.as_ref().and_then(|r| r.until)).max_by_key(|(_, a)| a.up_until);
+        let best = last.map_or(node, |(peer, _)| peer);
         (
-            "the other nodes know less than the data here".to_owned(),
-            format!("on the node with the newest data: svcmgr -s {service} takeover --force"),
+            "the other nodes know less than the data tell".to_owned(),
+            format!(
+                "on {best}: svcmgr -s {service} takeover --force   (takes the data of {best} for the newest: it ran last. compare first: svcmgr -s {service} where)"
+            ),
         )
     } else {
         (
-            format!("{} could not tell either", list(&missing)),
+            format!("{} cannot be asked", list(&silent)),
             format!(
-                "on {node}: svcmgr -s {service} start   (again, when {} is reached), or takeover --force to take the data of {node} for the newest",
-                list(&missing)
+                "on {node}: svcmgr -s {service} start   (again, when {} is reached); if that is for ever, on {node}: svcmgr -s {service} takeover --force   (takes the data of {node} for the newest)",
+                list(&silent)
             ),
         )
     };
@@ -204,6 +206,17 @@ fn unsure(view: &View, why: &str) -> Refusal {
     }
 }
 
+/// A peer has data of a later epoch than anybody knows of, and has forgotten whose.
+fn traces(view: &View, how: &How, holder: &Holder) -> Result<(), Refusal> {
+    match answered(view).find(|(_, a)| a.unsure.is_some() && a.epoch > holder.epoch) {
+        Some((peer, answer)) if !how.force => {
+            let why = format!("{peer} has data of epoch {}, and {} knows of epoch {}", answer.epoch, view.here.node, holder.epoch);
+            Err(unsure(view, &why))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn split(view: &View, holder: &Holder, rival: &Holder) -> Refusal {
     let (service, node) = (&view.here.service, &view.here.node);
     let said = |h: &Holder| format!("{} since {}", h.node, instant(h.since, view.here.now));
@@ -212,7 +225,7 @@ fn split(view: &View, holder: &Holder, rival: &Holder) -> Refusal {
         why: format!("{} and {} took over without seeing each other (epoch {})", said(holder), said(rival), holder.epoch),
         stake: "the writes of one of them: someone has to choose".into(),
         remedy: format!(
-            "on the one to keep: svcmgr -s {service} takeover --abandon OTHER   (on {}: --abandon {})",
+            "to keep the data of {0}, on {0}: svcmgr -s {service} takeover --abandon {1}; to keep those of {1}, on {1}: svcmgr -s {service} takeover --abandon {0}   (compare first: svcmgr -s {service} where)",
             holder.node, rival.node
         ),
     }
@@ -256,76 +269,125 @@ fn claims_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
 
 /// What is here can be started from.
 fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), Refusal> {
-    let here = view.here;
-    let (service, node, who) = (&here.service, &here.node, &holder.node);
-    let since = format!(
-        "{who} {} at {} (epoch {})",
-        if holder.handed { "was handed the data" } else { "holds the data: it took over" },
-        instant(holder.since, here.now),
-        holder.epoch
-    );
-    for rid in &here.copies.rids {
-        let mut data = here.data(rid);
+    for rid in &view.here.copies.rids {
+        let mut data = view.here.data(rid);
         let broken = beside(view, rid).filter(|_| data.state == Some(State::Replica));
         data.state = broken.or(data.state);
-        let of = data.image.frozen_at.map_or_else(String::new, |at| format!(" of {}", instant(at, here.now)));
-        let kept = data.kept.as_ref().map(|k| format!("; what was here before is kept in {k}")).unwrap_or_default();
-        let refused = |why: String, stake: String, remedy: String| {
-            Err(Refusal { what: format!("{service} is not started on {node}: {rid} is not a whole, current copy"), why, stake, remedy })
-        };
         match data.state {
             Some(State::Replica | State::Live) => {}
-            Some(State::Orphan) => {
-                let home = here.copies.home().is_some_and(|h| Some(h) == here.copy());
-                let back = if home {
-                    format!("on {who}: svcmgr -s {service} giveback   (brings its data home and starts here)")
-                } else {
-                    format!("on {who}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here)")
-                };
-                let until = data.written_until.map_or_else(String::new, |at| format!(", until {}", instant(at, here.now)));
-                return Err(Refusal {
-                    what: format!("{service} is not started on {node}: its data are not the newest any more"),
-                    why: since,
-                    stake: format!(
-                        "{} of writes on {who}; and what {node} wrote after its last sync{of}{until}, which only {node} has",
-                        span(here.now - holder.since)
-                    ),
-                    remedy: format!("{back}; to keep the data of {node} instead: on {node}: svcmgr -s {service} takeover --abandon {who}"),
-                });
-            }
-            Some(State::InProgress) if how.force => go
-                .warnings
-                .push(format!("{rid}: a transfer was under way and was not confirmed: files may be partly new, partly old{kept}")),
-            Some(State::Torn | State::None) | None if how.force => go
-                .warnings
-                .push(format!("{rid}: there is no whole copy on {node} ({})", data.fault.as_deref().unwrap_or("started by --force"))),
-            Some(State::InProgress) => {
-                return refused(
-                    format!("a transfer from {who} was under way and was not confirmed: files may be partly new, partly old{kept}"),
-                    format!("consistent data: the last whole copy was{}", if of.is_empty() { " never made" } else { &of }),
-                    format!(
-                        "on {who}: svcmgr -s {service} sync update --force; if {who} is lost, on {node}: svcmgr -s {service} start --force"
-                    ),
-                );
-            }
-            Some(State::Torn) => {
-                return refused(
-                    "its first copy is not complete".into(),
-                    "all data that are missing".into(),
-                    format!("on {who}: svcmgr -s {service} sync full; if {who} is lost, on {node}: svcmgr -s {service} start --force"),
-                );
-            }
-            Some(State::None) | None => {
-                return refused(
-                    data.fault.unwrap_or_else(|| format!("no copy was ever received on {node}; {since}")),
-                    format!("the data of {service}, which are on {who}"),
-                    format!("on {who}: svcmgr -s {service} sync full; if {who} is lost, on {node}: svcmgr -s {service} start --force"),
-                );
-            }
+            Some(State::Orphan) => return Err(orphan(view, holder, &data)),
+            _ if how.force => go.warnings.push(not_whole(view, rid, &data)),
+            _ => return Err(broken_off(view, holder, rid, &data)),
         }
     }
     rounds(view, go);
     Ok(())
+}
+
+/// `deb2 took the data over at 18:00:00 (epoch 1)`.
+fn since(here: &Here, holder: &Holder) -> String {
+    let (who, at) = (&holder.node, instant(holder.since, here.now));
+    match holder {
+        Holder { epoch: 0, .. } => format!("{who} holds the data"),
+        Holder { handed: true, epoch, .. } => format!("{who} was handed the data at {at} (epoch {epoch})"),
+        Holder { epoch, .. } => format!("{who} took the data over at {at} (epoch {epoch})"),
+    }
+}
+
+/// The node of the holder's copy to type at: where it runs, else the one that took authority.
+fn at<'a>(view: &'a View, holder: &'a Holder) -> (&'a str, bool) {
+    let nodes = nodes_of(view, holder).map(|c| c.nodes.as_slice()).unwrap_or_default();
+    let up = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.running == Some(true)));
+    nodes.iter().find(up).map_or((holder.node.as_str(), false), |n| (n.as_str(), true))
+}
+
+/// The command that brings the holder's data here: a holder that is down sends nothing.
+fn send(view: &View, holder: &Holder, words: &str) -> String {
+    let (service, (who, up)) = (&view.here.service, at(view, holder));
+    if up {
+        format!("on {who}: svcmgr -s {service} {words}")
+    } else {
+        format!(
+            "on {who}: svcmgr -s {service} start   (it has the newest data); then, for a copy here, on {who}: svcmgr -s {service} {words}"
+        )
+    }
+}
+
+/// The command that brings them here over data of our own.
+fn over(view: &View, holder: &Holder) -> String {
+    let here = view.here;
+    if here.copies.home().is_some_and(|h| Some(h) == here.copy()) {
+        return format!("on {}: svcmgr -s {} giveback   (brings its data home and starts here)", at(view, holder).0, here.service);
+    }
+    format!("{}   (makes a fresh copy here)", send(view, holder, &format!("sync full --abandon {}", here.node)))
+}
+
+fn orphan(view: &View, holder: &Holder, data: &Data) -> Refusal {
+    let (here, who) = (view.here, &holder.node);
+    let (service, node) = (&here.service, &here.node);
+    let of = data.image.frozen_at.map_or_else(String::new, |at| format!(" of {}", instant(at, here.now)));
+    let until = data.written_until.map_or_else(String::new, |at| format!(", until {}", instant(at, here.now)));
+    Refusal {
+        what: format!("{service} is not started on {node}: its data are not the newest any more"),
+        why: since(here, holder),
+        stake: format!(
+            "{} of writes on {who}; and what {node} wrote after its last sync{of}{until}, which only {node} has",
+            span(here.now - holder.since)
+        ),
+        remedy: format!(
+            "{}; to keep the data of {node} instead: on {node}: svcmgr -s {service} takeover --abandon {who}",
+            over(view, holder)
+        ),
+    }
+}
+
+fn kept(data: &Data) -> String {
+    data.kept.as_ref().map(|k| format!("; what was here before is kept in {k}")).unwrap_or_default()
+}
+
+/// The warning of who starts all the same.
+fn not_whole(view: &View, rid: &str, data: &Data) -> String {
+    let kept = kept(data);
+    match (data.state, &data.fault) {
+        (Some(State::InProgress), _) => {
+            format!("{rid}: a transfer was under way and was not confirmed: files may be partly new, partly old{kept}")
+        }
+        (Some(State::Torn), _) => format!("{rid}: the first copy is not complete, data are missing"),
+        (_, Some(fault)) => format!("{rid}: it is not known what {} has: {fault}", view.here.node),
+        _ => format!("{rid}: no copy was ever received on {}: it starts with what is there", view.here.node),
+    }
+}
+
+fn broken_off(view: &View, holder: &Holder, rid: &str, data: &Data) -> Refusal {
+    let (here, who) = (view.here, &holder.node);
+    let (service, node) = (&here.service, &here.node);
+    let (why, stake, remedy) = match (data.state, &data.fault) {
+        (Some(State::InProgress), _) => (
+            format!("a transfer from {who} was under way and was not confirmed: files may be partly new, partly old{}", kept(data)),
+            match data.image.frozen_at {
+                Some(at) => format!("consistent data: the last whole copy here was of {}", instant(at, here.now)),
+                None => "consistent data: there was never a whole copy here".into(),
+            },
+            send(view, holder, "sync update --force"),
+        ),
+        (Some(State::Torn), _) => {
+            ("its first copy is not complete".into(), "all data that are missing".into(), send(view, holder, "sync full"))
+        }
+        (_, Some(fault)) => {
+            (format!("{fault}; {}", since(here, holder)), format!("the data of {service}, which are on {who}"), over(view, holder))
+        }
+        _ => (
+            format!("no copy was ever received on {node}; {}", since(here, holder)),
+            format!("the data of {service}, which are on {who}"),
+            send(view, holder, "sync full"),
+        ),
+    };
+    Refusal {
+        what: format!("{service} is not started on {node}: {rid} is not a whole, current copy"),
+        why,
+        stake,
+        remedy: format!("{remedy}; if {who} is lost, on {node}: svcmgr -s {service} start --force"),
+    }
 }
 
 /// What a node with the same disks says of them, if a transfer to it was under way: its files know, ours do not.

@@ -154,7 +154,10 @@ fn stand(desk: &Desk, answer: &mut Answer) {
             answer.epoch = holder.epoch;
             answer.holder = Some(holder);
         }
-        Err(why) => answer.unsure = Some(why),
+        Err(why) => {
+            answer.epoch = here.highest();
+            answer.unsure = Some(why);
+        }
     }
     answer.rival = here.rival().cloned();
     answer.promise = here.promise().cloned();
