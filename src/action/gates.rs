@@ -101,6 +101,15 @@ pub fn busy(host: &Host, name: &str) -> Option<String> {
     Lock::holder(&host.paths.var.join("lock").join(name))?.doing(STATE_CHANGES)
 }
 
+/// What keeps `peer` from starting the service, of what is done with it here: a switch to that very node does not.
+pub fn busy_for(host: &Host, name: &str, peer: &str) -> Option<String> {
+    let held = Lock::holder(&host.paths.var.join("lock").join(name))?;
+    let words: Vec<String> = held.command.as_deref().unwrap_or_default().split(' ').map(str::to_lowercase).collect();
+    let to_peer =
+        words.windows(2).any(|w| matches!(w, [flag, to] if flag == "--to" && to == peer)) || words.contains(&format!("--to={peer}"));
+    held.doing(STATE_CHANGES).filter(|doing| doing != "switch" || !to_peer)
+}
+
 /// Ends what a peer is sending to this node for the service, before a start: nothing may be written below a
 /// running service. The locks keep late senders out until the caller drops them.
 pub fn end_receivers(service: &Service, host: &Host, log: &Logger, options: &Options, copies: &Copies) -> Result<Vec<Lock>> {
