@@ -16,11 +16,10 @@ mod bed;
 
 mod bulk;
 mod clean;
+mod copies;
 mod danger;
-mod dst_snap;
 mod failover;
 mod faults;
-mod own_files;
 mod resources;
 mod smoke;
 mod story;
