@@ -15,6 +15,9 @@ use crate::service::Service;
 use crate::state::alive::{self, LastRun};
 use crate::state::authority::{self, Promise};
 use crate::state::gate::{Answer, Question};
+use crate::state::history::{self, Entry};
+use crate::state::stamp;
+use chrono::{DateTime, Local};
 use std::time::Duration;
 
 /// How long the record may be in somebody else's hands.
@@ -308,5 +311,24 @@ pub fn hand_back(cleared: &mut Cleared, before: &Here) {
             cleared.desk.announce(&cleared.answers);
         }
         Err(e) => cleared.desk.log.error(format!("authority over {service} could not be given back: {e}")),
+    }
+}
+
+/// Writes a line of history: authority was taken or given, with whom, and how long the service took to run again.
+pub fn remember(run: &Run, action: &str, peer: &str, started: DateTime<Local>, done: &Result<()>) {
+    if run.options.dry_run {
+        return;
+    }
+    let entry = Entry {
+        action: action.into(),
+        peer: peer.into(),
+        started: stamp::format(started),
+        ended: stamp::format(run.host.clock.now()),
+        result: if done.is_ok() { "ok" } else { "failed" }.into(),
+        why: done.as_ref().err().map(ToString::to_string),
+        ..Entry::default()
+    };
+    if let Err(e) = history::append(&run.host.paths.var, &run.service.name, &entry) {
+        run.log.warning(e.to_string());
     }
 }

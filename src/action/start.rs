@@ -92,11 +92,15 @@ fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
 /// A start that is agreed on. Authority that was taken for a start that comes to nothing goes back.
 pub fn begin(run: &Run, name: &str, agreed: authority::Agreed, how: &How, selection: &Selection) -> Result<()> {
     conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
-    let before = agreed.desk.here.clone();
+    let (before, started) = (agreed.desk.here.clone(), run.host.clock.now());
     let mut cleared = authority::clear(run, agreed, how).map_err(|e| stopped(run, name, e))?;
     let done = one_pass(run, name, &Pass::START, selection);
     if done.is_err() && cleared.taken && !run.ran.load(Ordering::SeqCst) && !run.options.disable_rollback {
         authority::hand_back(&mut cleared, &before);
+    }
+    if cleared.taken {
+        let from = before.holder().map_or_else(|_| String::new(), |h| h.node);
+        authority::remember(run, "takeover", &from, started, &done);
     }
     done
 }

@@ -1,4 +1,4 @@
-//! `var/NAME/history.jsonl`: one line for each transfer, never changed afterwards.
+//! `var/NAME/history.jsonl`: one line for each transfer and each time authority changed hands, never changed afterwards.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// `sync nodes`, `sync drp`, `sync update`, `sync full`.
+    /// `syncnodes`, `syncdrp`, `syncupdate`, `syncfull`; `handover` and `takeover`, which are of no resource.
     pub action: String,
     /// The resource.
     pub rid: String,

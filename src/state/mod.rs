@@ -6,5 +6,6 @@ pub mod authority;
 pub mod frozen;
 pub mod gate;
 pub mod history;
+pub mod received;
 pub mod replica;
 pub mod stamp;

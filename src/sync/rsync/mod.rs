@@ -1,5 +1,6 @@
 //! sync.rsync: files, by rsync over ssh. Also what carries the service's own files: `sync#i0`, `#i1`, `#i2`.
 
+pub mod dst_snap;
 mod internal;
 mod newest;
 mod origin;
@@ -46,6 +47,9 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("dstfs", Text, "filesystem that must be mounted on the target").example("/srv/app1"),
         Keyword::new("bwlimit", Int, "KB/s"),
         Keyword::new("snap", Bool, "send from a snapshot of the logical volume below the source").default("false"),
+        Keyword::new("dst_snap", Bool, "a snapshot on the target keeps the copy there until the next one is whole: btrfs, zfs, LVM")
+            .default("false")
+            .unscoped(),
     ],
     build,
     redirect,
@@ -116,11 +120,14 @@ fn redirect(way: &Way) -> std::result::Result<Box<dyn SyncDriver>, String> {
 /// A sync along `route`: `home` is the section as home resolves it, `p` as the sender does.
 fn make(home: &Params, p: &Params, route: Route, targets: Vec<Class>) -> std::result::Result<Rsync, String> {
     let Route { src, dst, forward } = route;
-    let options = plain_options(home)?;
+    let mut options = plain_options(home)?;
     let wrong =
         wrap::forbidden(&options).map(|why| ("options", why)).or_else(|| wrap::unsafe_dst(p, &src, &options, &dst).map(|why| ("dst", why)));
     if let Some((key, why)) = wrong {
         return Err(format!("{}: {}.{key}: {why}", p.config.env.place(p.section, key), p.section));
+    }
+    if dst_snap::wanted(home)? {
+        options.splice(..0, dst_snap::OPTIONS.map(str::to_owned));
     }
     Ok(Rsync {
         kind: Kind::User,
@@ -180,8 +187,9 @@ impl SyncDriver for Rsync {
         self.kind == Kind::System
     }
 
-    fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
-        gate::Detail { driver: "rsync".into(), dst: Some(self.dst.clone()), dstfs: self.dstfs.clone(), ..gate::Detail::default() }
+    fn question(&self, cx: &Cx, _peer: &str) -> gate::Detail {
+        let env = (self.kind == Kind::Config).then(|| std::fs::read_to_string(cx.host.paths.env_file(cx.service)).ok()).flatten();
+        gate::Detail { env, driver: "rsync".into(), dst: Some(self.dst.clone()), dstfs: self.dstfs.clone(), ..gate::Detail::default() }
     }
 
     fn ready(&self, cx: &Cx) -> Result<()> {

@@ -42,20 +42,32 @@ impl Snapshot {
 
     /// LVM has it; `None` when LVM does not say.
     fn exists(&self, cx: &Cx) -> Option<bool> {
-        let lvs = cx.probe(&Cmd::probe(["lvs", "--noheadings", "-o", "lv_name", self.dev.trim_start_matches("/dev/")]));
-        match lvs.code() {
-            Some(0) => Some(true),
-            Some(5) => Some(false), // lvm(8): no such volume
-            _ => None,
-        }
+        has_volume(cx, self.dev.trim_start_matches("/dev/"))
+    }
+}
+
+/// LVM has `name`, `VG/LV`; `None` when LVM does not say.
+pub(super) fn has_volume(cx: &Cx, name: &str) -> Option<bool> {
+    match cx.probe(&Cmd::probe(["lvs", "--noheadings", "-o", "lv_name", name])).code() {
+        Some(0) => Some(true),
+        Some(5) => Some(false), // lvm(8): no such volume
+        _ => None,
     }
 }
 
 /// The volume below a filesystem.
-struct Volume {
-    vg: String,
-    lv: String,
+pub(super) struct Volume {
+    pub(super) vg: String,
+    pub(super) lv: String,
     mib: f64,
+}
+
+impl Volume {
+    /// How large a snapshot of it is if nobody says: MiB.
+    #[allow(clippy::cast_possible_truncation)] // 2014: whole MiB
+    pub(super) fn tenth(&self) -> i64 {
+        (self.mib / 10.0) as i64
+    }
 }
 
 /// Makes and mounts a snapshot for each filesystem the sources are on. After an error none is left.
@@ -112,8 +124,7 @@ fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> 
         cx.log.info(format!("snap of {} already exists: left by a sync that was killed", volume.lv));
         remove(cx, &snapshot)?;
     }
-    #[allow(clippy::cast_possible_truncation)] // 2014: whole MiB
-    let size = snap_size.unwrap_or((volume.mib / 10.0) as i64);
+    let size = snap_size.unwrap_or_else(|| volume.tenth());
     let origin = format!("{}/{}", volume.vg, volume.lv);
     cx.must(&Cmd::change(["lvcreate", "-A", "n", "-s", &format!("-L{size}M"), "-n", &name, &origin]))?;
     held(sync).push(snapshot.clone());
@@ -126,7 +137,8 @@ fn take(sync: &Rsync, cx: &Cx, mnt: &str, snap_size: Option<i64>) -> Result<()> 
     Ok(())
 }
 
-fn volume(cx: &Cx, dev: &str) -> Result<Volume> {
+/// The logical volume that `dev` is.
+pub(super) fn volume(cx: &Cx, dev: &str) -> Result<Volume> {
     let out = cx.probe(&Cmd::probe(["lvs", "-o", "vg_name,lv_name,lv_size", "--noheadings", "--units", "m", "--nosuffix", dev]));
     let text = out.text();
     let words: Vec<&str> = text.split_whitespace().collect();
