@@ -8,9 +8,9 @@ use super::select::Selection;
 
 use super::{call, sync};
 use crate::authority::Here;
-use crate::authority::words::{instant, span};
+use crate::authority::words::{instant, lost};
 use crate::error::{Error, Result};
-use crate::service::status;
+use crate::service::instance::Instance;
 use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use crate::state::replica::{Image, State};
@@ -42,16 +42,9 @@ pub fn prepare(run: &Run, from: &str, clock: Option<DateTime<Local>>, abandon: b
     if desk.here.copies.named(&holder.copy, &holder.node) != desk.here.copies.of_node(from) || desk.here.holds() {
         return Err(Error::text(format!("{from} does not hold {name}, as {node} knows it: {} does (epoch {})", holder.node, holder.epoch)));
     }
-    let report = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
-    let receiving = desk.here.receiving();
-    let in_use = |r: &&crate::report::ResourceReport| {
-        !r.standby
-            && !r.disable
-            && r.status.is_up()
-            && (matches!(r.group(), "ip" | "app" | "container") || (r.group() == "fs" && !receiving))
-    };
-    if let Some(up) = report.resources.iter().find(in_use) {
-        return Err(Error::text(format!("{name} is not down on {node}: {} is up. on {node}: svcmgr -s {name} stop", up.rid)));
+    let seen = Instance::look(run.service, run.host, run.log);
+    if let Some(up) = seen.up(desk.here.receiving()).first() {
+        return Err(Error::text(format!("{name} is not down on {node}: {up} is up. on {node}: svcmgr -s {name} stop")));
     }
     desk.change(|here| here.receive(true, false))?;
     let ground = ground(run, &desk.here, &node);
@@ -111,7 +104,7 @@ fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Lo
             (Some(base), Some(at)) if at > base => log.warning(format!(
                 "the writes made on {node} between {} and {what} ({}) were never sent: they are overwritten with the data of {}",
                 instant(base, here.now),
-                span(at - base),
+                lost(at - base),
                 holder.node
             )),
             (None, _) => {
@@ -157,7 +150,6 @@ fn pass(run: &Run, name: &str, verb: Verb, groups: &'static [&'static str], sele
 /// `to` has every write, and the record says that it holds. After an error nothing has changed hands, and what ran
 /// here runs again.
 pub fn handover(run: &Run, to: &str) -> Result<()> {
-    let begun = run.host.clock.now();
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let (name, node) = (run.service.name.clone(), desk.here.node.clone());
     let Some(copy) = desk.here.copies.of_node(to).cloned() else {
@@ -173,9 +165,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         return Err(Error::text(format!("{to} cannot take {name} over: {why}")));
     }
     desk.change(Here::settle)?;
-    let up = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
-    let up =
-        up.resources.iter().any(|r| !r.standby && !r.disable && r.status.is_up() && matches!(r.group(), "fs" | "ip" | "app" | "container"));
+    let up = !Instance::look(run.service, run.host, run.log).up(false).is_empty();
     let images = if up { live(run, &desk, to)? } else { cold(run, &desk, to)? };
     if run.options.dry_run {
         return Ok(());
@@ -187,7 +177,6 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         here.hand_over(Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true }, &images);
     })?;
     run.log.info(format!("{to} holds {name} from now on, with all data (epoch {epoch})"));
-    authority::remember(run, "handover", to, begun, &Ok(()));
     desk.announce(&answers);
     Ok(())
 }
@@ -235,10 +224,12 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
     }
 }
 
-/// Of a service that is down: what its data lie on is started for the last writes, and stopped again.
+/// Of a service that is down: what its data lie on is started for the last writes, and stopped again. Launchers that
+/// cannot tell how they stand are stopped all the same.
 fn cold(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
     let ground = Selection::only(ground(run, &desk.here, &desk.here.node));
     run.log.info(format!("{} is down on {}: sending its last writes to {to}", run.service.name, desk.here.node));
+    pass(run, "stop", Verb::Stop, WRITERS, &Selection::all())?;
     let opened = pass(run, "start", Verb::Start, GROUND, &ground);
     run.host.facts.forget();
     let sent = opened.and_then(|()| deliver(run, to));

@@ -366,8 +366,7 @@ impl Here {
             image: data.image,
             since: self.now,
             written_until: None,
-            // of what was whole it is older
-            kept: kept.or(data.kept.filter(|_| data.state != Some(State::Replica))),
+            kept: kept.or(data.kept),
         };
         self.replicas.insert(rid.to_owned(), Known::Known(replica));
     }

@@ -3,7 +3,7 @@
 
 use super::copies::Copy;
 use super::here::Data;
-use super::words::{instant, list, span};
+use super::words::{instant, list, lost, span};
 use super::{Here, Refusal};
 use crate::state::authority::Holder;
 use crate::state::gate::Answer;
@@ -508,7 +508,7 @@ fn last_writes(view: &View, holder: &Holder, go: &mut Go) {
                 let (least, note) = if crashed { ("at least ", " (it crashed: it may have run longer)") } else { ("", "") };
                 go.warnings.push(format!(
                     "{node} ran until {least}{}, {copy}: {least}{} of writes are on {node} only{note}. to lose nothing: stop, then svcmgr -s {} takeover",
-                    instant(until, here.now), span(until - at), here.service
+                    instant(until, here.now), if crashed { span(until - at) } else { lost(until - at) }, here.service
                 ));
             }
             (None, _) if answer.running != Some(true) => {

@@ -13,6 +13,11 @@ pub fn span(of: Duration) -> String {
     }
 }
 
+/// The same of what is lost: a part of a second counts as one, so that it is never more than was said.
+pub fn lost(of: Duration) -> String {
+    span(Duration::seconds(of.num_seconds() + i64::from(of.subsec_nanos() > 0)))
+}
+
 fn with_rest(n: i64, unit: &str, rest: i64, smaller: &str) -> String {
     if rest == 0 { format!("{n} {unit}") } else { format!("{n} {unit} {rest} {smaller}") }
 }
@@ -43,6 +48,7 @@ mod tests {
         for (s, text) in spans {
             assert_eq!(span(Duration::seconds(s)), text);
         }
+        assert_eq!((lost(Duration::milliseconds(5001)), lost(Duration::seconds(5))), ("6 s".into(), "5 s".into()));
         assert_eq!((list(&["a"]), list(&["a", "b", "c"])), ("a".into(), "a, b and c".into()));
     }
 }

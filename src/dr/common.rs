@@ -3,8 +3,7 @@
 use crate::host::Host;
 use crate::log::Logger;
 use crate::report::ServiceReport;
-use crate::resource::Resource;
-use crate::service::{Service, status};
+use crate::service::{Service, instance};
 use crate::state::authority;
 use crate::status::Status;
 use std::path::Path;
@@ -13,10 +12,7 @@ use std::path::Path;
 pub struct Instance<'a> {
     host: &'a Host,
     service: &'a Service,
-    /// Without syncs.
-    pub report: ServiceReport,
-    /// Apps that a status leaves alone here, and how they stand.
-    apps: Vec<(&'a str, Status)>,
+    seen: instance::Instance,
     /// Filesystems are up here only to receive: they do not tell that the service runs.
     receiving: bool,
 }
@@ -24,34 +20,19 @@ pub struct Instance<'a> {
 impl<'a> Instance<'a> {
     /// Looks at every resource but the syncs.
     pub fn look(host: &'a Host, log: &Logger, service: &'a Service) -> Self {
-        let report = status::evaluate(service, host, log, status::Depth::NoSync);
-        let groups = ["container", "ip", "disk", "fs", "share"].into_iter().filter_map(|g| report.groups.get(g));
-        let without_app = groups.fold(Status::Na, |all, s| all.merge(*s)).fold();
-        // nothing else tells whether the service runs here
-        let ask = matches!(without_app, Status::Na | Status::StdbyUp);
-        let apps = service.resources.iter().filter(|r| ask && !r.disable && r.run().is_some_and(Resource::only_when_up));
-        let apps = apps.filter_map(|res| {
-            Some((res.rid.as_str(), res.run()?.status(&service.cx(host, &log.child(&res.log_name()), res, false)).status))
-        });
-        let apps = apps.collect();
+        let seen = instance::Instance::look(service, host, log);
         let receiving = authority::read(&host.paths.var, &service.name).known().is_some_and(|r| r.receiving);
-        Self { host, service, report, apps, receiving }
+        Self { host, service, seen, receiving }
     }
 
-    /// How all stands that shows whether the service runs here. Not standby resources, and not disks: a volume
-    /// group that the system activates runs nothing, and what is mounted from it shows as its filesystem.
-    fn telling(&self) -> impl Iterator<Item = (&str, Status)> {
-        let rows = self.report.resources.iter().filter(|r| !r.standby && !r.disable);
-        let rows = rows
-            .filter(|r| !matches!(r.rtype.split('.').next(), Some("sync" | "hb" | "disk")))
-            .filter(|r| !(self.receiving && r.rtype == "fs"))
-            .map(|r| (r.rid.as_str(), r.status));
-        rows.filter(|(rid, _)| !self.apps.iter().any(|(app, _)| app == rid)).chain(self.apps.iter().copied())
+    /// How it stands, without syncs.
+    pub fn report(&self) -> &ServiceReport {
+        &self.seen.report
     }
 
     /// What is up here.
     pub fn up(&self) -> Vec<&str> {
-        self.telling().filter(|(_, status)| status.is_up()).map(|(rid, _)| rid).collect()
+        self.seen.up(self.receiving)
     }
 
     /// The service runs here, or may, and what arrives for `rid` would be written below it.
@@ -60,7 +41,8 @@ impl<'a> Instance<'a> {
         let beside = self.service.is_flex() && sender.is_none_or(|s| self.same_site(s));
         let idle = |status: Status| matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef);
         let busy: Vec<String> = self
-            .telling()
+            .seen
+            .telling(self.receiving)
             .filter(|(_, s)| !idle(*s))
             .map(|(rid, s)| if s.is_up() { rid.to_owned() } else { format!("{rid} {}", s.name()) })
             .collect();

@@ -1,7 +1,6 @@
 //! `svcmgr -s NAME gate`: answers a peer's question, and remembers what it tells. Reads one JSON line, returns one.
 
 use super::common::{self, Instance};
-use super::own_files;
 use crate::action::authority::Desk;
 use crate::action::gates;
 use crate::authority::{Here, receive};
@@ -76,16 +75,13 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
             let why = format!("{name} cannot be read on {}: {}", host.node, refusal.lines.join("; "));
             let data = question.rids.keys().filter(|rid| !common::is_internal(rid));
             answer.rids = data.map(|rid| (rid.clone(), verdict(Some(why.clone()), None))).collect();
-            if let Some(why) = own_files::refusal(host, log, name, question, look) {
-                answer.rids.insert("sync#i0".into(), verdict(Some(why), None));
-            }
             answer.unsure = Some(why);
             return answer;
         }
     };
     let here = Instance::look(host, log, &service);
     let up = !here.up().is_empty();
-    answer.avail = Some(here.report.avail.name().into());
+    answer.avail = Some(here.report().avail.name().into());
     answer.running = Some(up);
     answer.busy = gates::busy_for(host, name, &question.node);
     let mut desk = Desk::load(&service, host, log, look, up);
@@ -94,8 +90,7 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
     }
     stand(&desk, &mut answer);
     for (rid, detail) in &question.rids {
-        let own = || own_files::refusal(host, log, name, question, look).filter(|_| rid == "sync#i0");
-        let why = refusal(&here, &desk.here, question, rid, detail).or_else(own);
+        let why = refusal(&here, &desk.here, question, rid, detail);
         let held = desk.here.copies.rids.contains(rid).then(|| desk.here.held(rid));
         answer.rids.insert(rid.clone(), verdict(why, held));
     }

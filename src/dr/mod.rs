@@ -4,7 +4,6 @@ mod advice;
 pub mod common;
 pub mod gate;
 pub mod giveback;
-mod own_files;
 pub mod recv;
 pub mod takeover;
 pub mod where_is;

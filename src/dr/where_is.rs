@@ -23,7 +23,7 @@ const CLOCKS: i64 = 60;
 /// Asks, and tells.
 pub fn look(service: &Service, host: &Host, log: &Logger) -> Where {
     let own = Look::look(host, log, service);
-    let own = Own { avail: own.report.avail.name(), running: !own.up().is_empty(), busy: gates::busy(host, &service.name) };
+    let own = Own { avail: own.report().avail.name(), running: !own.up().is_empty(), busy: gates::busy(host, &service.name) };
     let here = Desk::load(service, host, log, true, own.running).here;
     let answers = call::look(service, host, log, &here);
     tell(&here, &own, answers, service.is_flex())

@@ -5,6 +5,7 @@ mod authority;
 mod authority_tests;
 pub mod build;
 pub mod drivers;
+pub mod instance;
 pub mod status;
 pub mod validate;
 

@@ -5,7 +5,7 @@ use crate::action::{Info, Options};
 use crate::authority::words::instant;
 use crate::authority::{Here, Refusal};
 use crate::error::{Error, Result};
-use crate::service::status;
+use crate::service::instance::Instance;
 
 /// True: this node's copy holds authority, or nothing is replicated. False: it is another's turn, as was said. The
 /// error is for what someone has to decide.
@@ -80,22 +80,17 @@ fn not_ours(desk: &Desk, info: &Info, options: &Options) -> Result<bool> {
     let here = &desk.here;
     let (service, node) = (&here.service, &here.node);
     let holder = here.holder().map_err(Error::Text)?;
-    let up = status::evaluate(desk.service, desk.host, desk.log, status::Depth::NoSync);
-    let up = up
-        .resources
-        .iter()
-        .find(|r| !r.standby && !r.disable && r.status.is_up() && matches!(r.group(), "fs" | "app" | "ip" | "container"));
-    if let Some(up) = up.filter(|_| !here.receiving()) {
+    let seen = Instance::look(desk.service, desk.host, desk.log);
+    if let Some(up) = seen.up(here.receiving()).first() {
         return refuse(
             desk,
             &Refusal {
                 what: format!("{} of {service} is not done on {node}: {} holds the data", info.name.replace('_', " "), holder.node),
                 why: format!(
-                    "{} has them since {} (epoch {}), and {service} runs on {node} too ({})",
+                    "{} has them since {} (epoch {}), and {service} runs on {node} too ({up})",
                     holder.node,
                     instant(holder.since, here.now),
                     holder.epoch,
-                    up.rid
                 ),
                 stake: format!("the writes of {node} or those of {}: someone has to choose", holder.node),
                 remedy: format!(

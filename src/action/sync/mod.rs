@@ -5,7 +5,6 @@ mod authority;
 mod carry;
 mod decide;
 mod live;
-mod own_files;
 mod round;
 mod routes;
 
