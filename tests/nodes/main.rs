@@ -18,15 +18,15 @@ mod bulk;
 mod clean;
 mod copies;
 mod danger;
-mod dst_snap;
 mod failover;
 mod faults;
-mod own_files;
 mod resources;
 mod smoke;
 mod story;
 mod sync;
+mod takeover;
 mod where_is;
+mod writer;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {
