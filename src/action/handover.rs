@@ -150,6 +150,7 @@ fn pass(run: &Run, name: &str, verb: Verb, groups: &'static [&'static str], sele
 /// `to` has every write, and the record says that it holds. After an error nothing has changed hands, and what ran
 /// here runs again.
 pub fn handover(run: &Run, to: &str) -> Result<()> {
+    let begun = run.host.clock.now();
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let (name, node) = (run.service.name.clone(), desk.here.node.clone());
     let Some(copy) = desk.here.copies.of_node(to).cloned() else {
@@ -177,6 +178,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         here.hand_over(Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true }, &images);
     })?;
     run.log.info(format!("{to} holds {name} from now on, with all data (epoch {epoch})"));
+    authority::remember(run, "handover", to, begun, &Ok(()));
     desk.announce(&answers);
     Ok(())
 }

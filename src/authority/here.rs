@@ -366,7 +366,8 @@ impl Here {
             image: data.image,
             since: self.now,
             written_until: None,
-            kept: kept.or(data.kept),
+            // of what was whole it is older
+            kept: kept.or(data.kept.filter(|_| data.state != Some(State::Replica))),
         };
         self.replicas.insert(rid.to_owned(), Known::Known(replica));
     }

@@ -1,6 +1,7 @@
 //! `svcmgr -s NAME gate`: answers a peer's question, and remembers what it tells. Reads one JSON line, returns one.
 
 use super::common::{self, Instance};
+use super::own_files;
 use crate::action::authority::Desk;
 use crate::action::gates;
 use crate::authority::{Here, receive};
@@ -75,6 +76,9 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
             let why = format!("{name} cannot be read on {}: {}", host.node, refusal.lines.join("; "));
             let data = question.rids.keys().filter(|rid| !common::is_internal(rid));
             answer.rids = data.map(|rid| (rid.clone(), verdict(Some(why.clone()), None))).collect();
+            if let Some(why) = own_files::refusal(host, log, name, question, look) {
+                answer.rids.insert("sync#i0".into(), verdict(Some(why), None));
+            }
             answer.unsure = Some(why);
             return answer;
         }
@@ -90,7 +94,8 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
     }
     stand(&desk, &mut answer);
     for (rid, detail) in &question.rids {
-        let why = refusal(&here, &desk.here, question, rid, detail);
+        let own = || own_files::refusal(host, log, name, question, look).filter(|_| rid == "sync#i0");
+        let why = refusal(&here, &desk.here, question, rid, detail).or_else(own);
         let held = desk.here.copies.rids.contains(rid).then(|| desk.here.held(rid));
         answer.rids.insert(rid.clone(), verdict(why, held));
     }

@@ -4,6 +4,7 @@ mod advice;
 pub mod common;
 pub mod gate;
 pub mod giveback;
+mod own_files;
 pub mod recv;
 pub mod takeover;
 pub mod where_is;

@@ -2,16 +2,19 @@
 //! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
 
 use super::common::{self, Instance};
+use super::own_files;
 use crate::action::authority::Desk;
-use crate::authority::receive;
+use crate::authority::{Here, receive};
 use crate::cmd::system::{Control, SystemRunner};
 use crate::cmd::{Cmd, End, Runner, Sink};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::log::Logger;
-use crate::service::build;
+use crate::service::{Service, build};
 use crate::state::gate::Question;
+use crate::state::replica::State;
+use crate::sync::rsync::dst_snap;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,6 +40,7 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
     allowed(host, log, name, rid, epoch, argv)?;
     make_cache(host, rid)?;
+    let before = own_files::before(host, name);
     let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
     let control = Control::default();
     let done = AtomicBool::new(false);
@@ -47,7 +51,12 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         output
     });
     match output.stages.last().map(|s| &s.end) {
-        Some(End::Exited(code)) => Ok(u8::try_from(*code).unwrap_or(1)),
+        Some(End::Exited(code)) => {
+            if *code == 0 && rid == "sync#i0" {
+                own_files::arrived(host, log, name, &before);
+            }
+            Ok(u8::try_from(*code).unwrap_or(1))
+        }
         Some(End::NotRun(why)) => Err(Error::text(why.clone())),
         _ => Err(Error::text(format!("the transfer of {rid} was ended on {}: the sender is gone", host.node))),
     }
@@ -73,21 +82,38 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &
     if !desk.here.copies.replicated() || !desk.here.copies.rids.iter().any(|r| r == rid) {
         return Ok(());
     }
-    desk.change(|here| {
-        // whoever holds authority in this epoch is the sender: the gate has let nobody else in
+    // whoever holds authority in this epoch is the sender: the gate has let nobody else in. True: from another copy
+    let crosses = |here: &Here| {
         let holder = here.holder().map_err(Error::Text)?;
         let question =
             Question { node: holder.node.clone(), copy: Some(holder.copy), epoch, abandoned: here.abandoned(), ..Question::default() };
         match receive::refusal(here, &question, rid) {
             Some(refusal) => Err(Error::text(refusal.to_string())),
             None if holder.epoch != epoch => Err(Error::text(format!("{} does not know epoch {epoch} of {name}", here.node))),
-            None if here.holds() => Ok(()), // the same copy: one of its nodes to the other
-            None => {
-                here.arriving(rid, dst, None);
-                Ok(())
-            }
+            None => Ok(!here.holds()),
         }
+    };
+    let kept = if crosses(&desk.here)? { keep(&service, host, log, &desk.here, rid, dst)? } else { None };
+    desk.change(|here| {
+        if crosses(here)? {
+            here.arriving(rid, dst, kept);
+        }
+        Ok(())
     })?
+}
+
+/// With `dst_snap`: a snapshot of what is here, if it is whole. Of what is not, the one made before is as good as ever.
+fn keep(service: &Service, host: &Host, log: &Logger, here: &Here, rid: &str, dst: Option<&str>) -> Result<Option<String>> {
+    let section = service.config.section(rid);
+    let data = here.data(rid);
+    let whole = !matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None);
+    let (Some(res), Some(dst)) = (service.find(rid).filter(|r| r.rtype == "sync.rsync"), dst.filter(|_| whole)) else { return Ok(None) };
+    let cx = service.cx(host, log, res, false);
+    if dst_snap::wanted(&section).map_err(Error::Text)? {
+        return dst_snap::keep(&cx, &section, dst);
+    }
+    // nobody wants it any more
+    data.kept.map_or(Ok(()), |name| dst_snap::drop_kept(&cx, &name)).map(|()| None)
 }
 
 /// What the writer writes to, if we know its words: the last one of `rsync --server …`.

@@ -1,6 +1,6 @@
 //! The gate, from the sender's side: each peer is asked once, all at the same time, what it lets in.
 
-use super::{Task, Work, by_peer, carry, decide};
+use super::{Task, Work, by_peer, carry, decide, own_files};
 use crate::action::authority::Desk;
 use crate::action::call;
 use crate::authority::Learned;
@@ -13,8 +13,23 @@ use crate::sync::Class;
 /// What a recovery node may be for: anything but production. In the order 2014 printed it.
 const NOT_PRD: [&str; 9] = ["TMP", "PRA", "FOR", "INT", "DRP", "DEV", "PPRD", "REC", "TST"];
 
+/// What carries the service's own files.
+const OWN: &str = "sync#i0";
+
 /// The tasks that their peers agree to.
-pub(super) fn granted<'a>(work: &Work<'a>, tasks: Vec<Task<'a>>) -> Vec<Task<'a>> {
+pub(super) fn granted<'a>(work: &Work<'a>, mut tasks: Vec<Task<'a>>) -> Vec<Task<'a>> {
+    if tasks.iter().any(|t| t.res.rid == OWN)
+        && let Some(why) = own_files::refusal(work)
+    {
+        tasks.retain(|task| {
+            let own = task.res.rid == OWN;
+            if own {
+                work.say(task.res, Level::Error, why.clone());
+                refuse(work, task, &why);
+            }
+            !own
+        });
+    }
     let tasks: Vec<Task> = std::thread::scope(|scope| {
         let asked: Vec<_> = by_peer(tasks).into_iter().map(|(peer, tasks)| scope.spawn(move || of_peer(work, &peer, tasks))).collect();
         asked.into_iter().flat_map(|t| t.join().unwrap_or_default()).collect()
@@ -72,7 +87,7 @@ fn of_peer<'a>(work: &Work<'a>, peer: &str, tasks: Vec<Task<'a>>) -> Vec<Task<'a
                     refuse(work, task, &why);
                     false
                 }
-                None => !(contacted && task.res.rid == "sync#i0"), // sent already
+                None => !(contacted && task.res.rid == OWN), // sent already
             });
             tasks
         }
@@ -100,12 +115,15 @@ fn ask(work: &Work, peer: &str, tasks: &[Task]) -> Result<Answer, String> {
 /// A peer that has never heard of the service gets its files first.
 fn first_contact(work: &Work, peer: &str, answer: &Answer) -> Result<(), String> {
     let name = &work.service.name;
-    let own = work.service.find("sync#i0").filter(|r| !r.disable).and_then(|r| Some((r, r.sync()?)));
+    let own = work.service.find(OWN).filter(|r| !r.disable).and_then(|r| Some((r, r.sync()?)));
     let Some((res, driver)) = own else {
         return Err(format!("{peer} has no service {name}, and sync#i0, which would send it there, is disabled"));
     };
     let task = Task { res, driver, peer: peer.to_owned(), class: decide::class_of(work, peer) };
     if let Some(why) = mode_refusal(work, &task, answer) {
+        return Err(why);
+    }
+    if let Some(why) = own_files::refusal(work) {
         return Err(why);
     }
     work.log.info(format!("{peer} has no service {name} yet: sending its files"));

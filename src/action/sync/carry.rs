@@ -1,6 +1,6 @@
 //! The transfers: snapshots and triggers around them, peers side by side, stamps, history, postsync.
 
-use super::{Task, Work, by_peer, round};
+use super::{Task, Work, by_peer, own_files, round};
 use crate::action::Id;
 use crate::cmd::{Cmd, system};
 use crate::error::{Error, Result};
@@ -194,6 +194,9 @@ fn arrived(work: &Work, Carried { task, sent: Sent { bytes, summary }, took }: C
         sent.entry(task.peer.clone()).or_default().push(task.res.rid.clone());
     }
     remember(work, task, Entry { bytes, result: "ok".into(), ..Entry::default() });
+    if task.res.rid == "sync#i0" {
+        own_files::sent(work);
+    }
     true
 }
 

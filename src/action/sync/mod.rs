@@ -5,6 +5,7 @@ mod authority;
 mod carry;
 mod decide;
 mod live;
+mod own_files;
 mod round;
 mod routes;
 
