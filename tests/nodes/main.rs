@@ -23,6 +23,7 @@ mod failover;
 mod faults;
 mod own_files;
 mod resources;
+mod rounds;
 mod smoke;
 mod story;
 mod sync;
