@@ -490,7 +490,7 @@ impl Here {
                 image: old.map(|r| r.image.clone()).unwrap_or_default(),
                 since: self.now,
                 written_until: None,
-                kept: None,
+                kept: old.and_then(|r| r.kept.clone()),
             };
             self.replicas.insert(rid, Known::Known(live));
         }
@@ -502,7 +502,7 @@ impl Here {
         let from = holder.node.clone();
         self.record = Known::Known(Record::of(holder));
         for rid in self.copies.rids.clone() {
-            let dst = self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone());
+            let (dst, kept) = self.replicas.get(&rid).and_then(|r| r.known()).map(|r| (r.dst.clone(), r.kept.clone())).unwrap_or_default();
             let image = images.get(&rid).cloned();
             // what could not be sent is not the same as what the new holder has
             let state = if image.is_some() { State::Replica } else { State::Orphan };
@@ -515,7 +515,7 @@ impl Here {
                 image: image.unwrap_or_default(),
                 since: self.now,
                 written_until: None,
-                kept: None,
+                kept,
             };
             self.replicas.insert(rid, Known::Known(replica));
         }

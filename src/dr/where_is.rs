@@ -260,7 +260,9 @@ fn remarks(told: &Told) -> Vec<String> {
         }
         said.extend(row.data.iter().filter_map(|d| {
             let kept = d.kept.as_ref()?;
-            Some(format!("{}: what was on {} before the unfinished transfer is kept in {kept}", d.rid, row.node))
+            let what = if d.state == Some(State::InProgress.name()) { "what was on" } else { "an older copy on" };
+            let when = if d.state == Some(State::InProgress.name()) { " before the unfinished transfer" } else { "" };
+            Some(format!("{}: {what} {}{when} is kept in {kept}", d.rid, row.node))
         }));
     }
     let told_of = told.answers.values().filter_map(|a| a.as_ref().ok()?.promise.clone());

@@ -67,6 +67,8 @@ fn the_copy_before_an_unfinished_one_is_kept() {
         let tree = bed.sh("n2", "svc1 print status");
         let letters: String = tree.chars().filter(|c| !c.is_whitespace() && !"#|".contains(*c)).collect();
         assert!(letters.contains("atransferfromn1isinprogresssince") && letters.contains(KEPT), "{tree}");
+        let said = bed.run("n2", "svc1 where").stdout;
+        assert!(said.contains(&format!("what was on n2 before the unfinished transfer is kept in btrfs subvolume {KEPT}")), "{said}");
         bed.sh("n1", "rm /srv/d/zbig");
     }
     sync(&bed, "55555");

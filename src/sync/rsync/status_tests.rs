@@ -11,13 +11,13 @@ fn at(time: &str) -> DateTime<Local> {
 }
 
 /// The row on `node`, whose service is `state`, with what it keeps on record.
-fn row(node: &str, state: Status, own: Option<Replica>, sent: &[(&str, Sent)], lock: bool) -> (Status, String) {
+fn row(node: &str, state: Status, own: Option<&Replica>, sent: &[(&str, Sent)], lock: bool) -> (Status, String) {
     let bench = Bench::new(node, "[sync#1]\nsrc = /etc\ndst = /x\nsync_max_delay = 60\ntarget = drpnodes\n");
     let var = &bench.host.paths.var;
     for peer in ["n3", node] {
         stamp::write(&stamp::of_node(var, peer, "svc1", "sync#1"), at("17:50:00")).unwrap();
     }
-    if let Some(own) = &own {
+    if let Some(own) = own {
         replica::write(var, "svc1", "sync#1", own).unwrap();
     }
     if !sent.is_empty() {
@@ -62,15 +62,15 @@ fn a_sender_tells_what_was_not_confirmed() {
     assert_eq!(up(&[("gone", broken(None, None))]), (Status::Up, String::new()), "not a node of the service any more");
     let sent = [("n3", broken(None, None))];
     assert_eq!(row("n1", Status::Up, None, &sent, true), (Status::Up, String::new()), "it is at work");
-    assert_eq!(row("n1", Status::Up, Some(replica("n1", State::Live, None)), &sent, false).0, Status::Warn);
+    assert_eq!(row("n1", Status::Up, Some(&replica("n1", State::Live, None)), &sent, false).0, Status::Warn);
     assert_eq!(row("n1", Status::Down, None, &sent, false).0, Status::Na, "nothing is sent from here");
-    assert_eq!(row("n1", Status::Na, Some(replica("n1", State::Replica, None)), &sent, false).0, Status::Na, "nor from here");
+    assert_eq!(row("n1", Status::Na, Some(&replica("n1", State::Replica, None)), &sent, false).0, Status::Na, "nor from here");
 }
 
 #[test]
 fn a_receiver_tells_that_files_are_of_two_times() {
     let line = "a transfer from n1 is in progress since 12:01:02, or was broken off: files may be partly new, partly old";
-    let down = |own: Replica| row("n3", Status::Down, Some(own), &[], false);
+    let down = |own: Replica| row("n3", Status::Down, Some(&own), &[], false);
     assert_eq!(down(replica("n3", State::InProgress, None)), (Status::Warn, line.into()));
     assert_eq!(
         down(replica("n3", State::InProgress, Some("zfs snapshot p/d@x"))),
