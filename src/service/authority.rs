@@ -6,7 +6,6 @@ use crate::authority::Here;
 use crate::authority::here::Data;
 use crate::authority::words::instant;
 use crate::host::Host;
-use crate::host::lock::Lock;
 use crate::report::{AuthorityReport, Probe, where_is};
 use crate::state::authority::Holder;
 use crate::state::replica::State;
@@ -27,8 +26,7 @@ pub(super) fn look(service: &Service, host: &Host, rows: &[&Res], found: &mut [O
     }
     let up = runs(&here, rows, found);
     for (res, probe) in rows.iter().zip(found.iter_mut()).filter(|(res, _)| !res.disable && here.copies.rids.contains(&res.rid)) {
-        let under_way = || Lock::holder(&var.join("lock").join(format!("{}.recv.{}", service.name, res.rid))).is_some();
-        if let (Some((warn, message)), Some(probe)) = (said(&here, up, &res.rid, under_way), probe.as_mut()) {
+        if let (Some((warn, message)), Some(probe)) = (said(&here, up, &res.rid), probe.as_mut()) {
             probe.messages.push(message);
             if warn {
                 probe.status = Status::Warn;
@@ -49,7 +47,7 @@ fn runs(here: &Here, rows: &[&Res], found: &[Option<Probe>]) -> bool {
 }
 
 /// The line of a row, and whether it makes it `warn`.
-fn said(here: &Here, up: bool, rid: &str, under_way: impl Fn() -> bool) -> Option<(bool, String)> {
+fn said(here: &Here, up: bool, rid: &str) -> Option<(bool, String)> {
     let see = format!("svcmgr -s {} where", here.service);
     let holder = match here.holder() {
         Ok(holder) => holder,
@@ -71,9 +69,8 @@ fn said(here: &Here, up: bool, rid: &str, under_way: impl Fn() -> bool) -> Optio
     }
     let data = here.data(rid);
     let wrong = match data.state {
-        Some(State::Replica | State::Live) => None,
-        Some(State::InProgress) if under_way() => None,
-        Some(State::InProgress) => Some("the last transfer to here was not confirmed: files may be partly new, partly old".to_owned()),
+        // of a transfer under way the driver knows more
+        Some(State::Replica | State::Live | State::InProgress) => None,
         Some(State::Orphan) => Some("what was written here after the last sync is on no other node".to_owned()),
         Some(State::Torn) => Some("the first copy here is not complete".to_owned()),
         Some(State::None) => Some("no copy was ever received here".to_owned()),
