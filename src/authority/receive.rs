@@ -7,7 +7,7 @@ use crate::state::replica::State;
 use chrono::TimeDelta;
 
 /// How long after its first promise a takeover may be under way.
-const PROMISED: TimeDelta = TimeDelta::minutes(2);
+pub const PROMISED: TimeDelta = TimeDelta::minutes(2);
 
 /// Why what `question` wants to send for `rid` is refused here, if it is. `here` has learned from the question before.
 /// Replications that stay inside a copy are checked for the epoch alone.

@@ -307,9 +307,7 @@ fn send(view: &View, holder: &Holder, words: &str) -> String {
     if up {
         format!("on {who}: svcmgr -s {service} {words}")
     } else {
-        format!(
-            "on {who}: svcmgr -s {service} start   (it has the newest data); then, for a copy here, on {who}: svcmgr -s {service} {words}"
-        )
+        format!("on {who}: svcmgr -s {service} start   (it has the newest data; for a copy on {} then: {words})", view.here.node)
     }
 }
 

@@ -112,7 +112,10 @@ fn not_here(desk: &Desk) -> Refusal {
             what: format!("{name} is not given back by {node}: two copies both hold the data"),
             why: format!("{} and {} took over without seeing each other", holder.node, rival.node),
             stake: "the writes of one of them: someone has to choose".into(),
-            remedy: format!("on the one to keep: svcmgr -s {name} takeover --abandon OTHER, then giveback"),
+            remedy: format!(
+                "to keep the data of {0}, on {0}: svcmgr -s {name} takeover --abandon {1}; to keep those of {1}, on {1}: svcmgr -s {name} takeover --abandon {0}",
+                holder.node, rival.node
+            ),
         },
         (Err(why), _) => Refusal {
             what: format!("{name} is not given back by {node}: it is not known who holds the data"),

@@ -2,10 +2,12 @@
 
 use crate::action::authority::Desk;
 use crate::action::{Info, Options};
+use crate::authority::receive::PROMISED;
 use crate::authority::words::instant;
 use crate::authority::{Here, Refusal};
 use crate::error::{Error, Result};
 use crate::service::instance::Instance;
+use crate::state::authority::Promise;
 
 /// True: this node's copy holds authority, or nothing is replicated. False: it is another's turn, as was said. The
 /// error is for what someone has to decide.
@@ -59,18 +61,21 @@ fn refusal(here: &Here, info: &Info) -> Option<Refusal> {
             why: format!("{mine} and {} took over without seeing each other", rival.node),
             stake: "the writes of one of them: someone has to choose".into(),
             remedy: format!(
-                "on the one to keep: svcmgr -s {service} takeover --abandon OTHER   (compare first: svcmgr -s {service} where)"
+                "to keep the data of {mine}, on {mine}: svcmgr -s {service} takeover --abandon {0}; to keep those of {0}, on {0}: svcmgr -s {service} takeover --abandon {mine}   (compare first: svcmgr -s {service} where)",
+                rival.node
             ),
         });
     }
-    let promise = here.promise().filter(|p| here.copies.of_node(&p.node) != here.copy() && here.holds())?;
+    let lapsed = |p: &&Promise| (here.now - p.at).abs() >= PROMISED;
+    let promise = here.promise().filter(|p| here.copies.of_node(&p.node) != here.copy() && here.holds() && !lapsed(p))?;
     Some(Refusal {
         what: format!("{what}: {} has begun to take the data over", promise.node),
         why: format!("{node} promised it at {}", instant(promise.at, here.now)),
         stake: format!("what {} may have written since", promise.node),
         remedy: format!(
-            "on {node}: svcmgr -s {service} where; if {} has not taken over, on {node}: svcmgr -s {service} start",
-            promise.node
+            "on {}: svcmgr -s {service} where   (if it came to nothing, send again after {})",
+            promise.node,
+            instant(promise.at + PROMISED, here.now)
         ),
     })
 }
