@@ -624,7 +624,9 @@ pub fn boot(view: &View, down: Option<Duration>, alone: Option<Duration>, over: 
         return Boot::Wait;
     }
     match (down, alone) {
-        (_, None) | (None, _) => Boot::Start,
+        (_, None) => Boot::Start,
+        (None, Some(alone)) if !alone.is_zero() => Boot::Start,
+        (None, Some(_)) => Boot::Standby("no node of another copy answers, and boot_alone is never".into()),
         (Some(down), Some(alone)) if down < alone => Boot::Start,
         (Some(down), Some(alone)) => Boot::Standby(format!(
             "no node of another copy answers, and this node was down for {}: longer than boot_alone ({}). another site may have taken over. to start here: svcmgr -s {} start",
