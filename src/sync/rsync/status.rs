@@ -5,7 +5,7 @@ use crate::authority::words::instant;
 use crate::host::Cx;
 use crate::host::lock::Lock;
 use crate::report::Probe;
-use crate::state::authority::Known;
+use crate::state::authority::{self, Known};
 use crate::state::replica::{self, Replica, Sent, State};
 use crate::state::stamp;
 use crate::status::Status;
@@ -22,6 +22,12 @@ pub(super) fn status(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
         lines.extend(probe.messages);
     }
     Probe { status: Status::Warn, messages: lines, ..probe }
+}
+
+/// Authority has moved to this node.
+fn has_taken_over(cx: &Cx) -> bool {
+    let holder = authority::read(&cx.host.paths.var, cx.service).known().map(|record| record.holder.clone());
+    holder.is_some_and(|h| h.epoch > 0 && [&h.copy, &h.node].contains(&&cx.scope.node))
 }
 
 /// Transfers that began and were not confirmed: as the sender remembers them, and as the receiver does.
@@ -107,7 +113,12 @@ fn by_stamps(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
         };
     }
     if is_target && cx.scope.drpnodes.contains(node) {
-        return Probe::because(Status::Na, "service up on drp node, sync disabled");
+        // who has taken over sends to the rest of its site; home gets its data by a giveback
+        let sends = sync.kind != Kind::System && has_taken_over(cx);
+        peers.retain(|peer| sends && cx.scope.drpnodes.contains(peer));
+        if peers.is_empty() {
+            return Probe::because(Status::Na, "service up on drp node, sync disabled");
+        }
     }
     peers.retain(|peer| late(peer));
     if peers.is_empty() {

@@ -79,3 +79,27 @@ fn a_receiver_tells_that_files_are_of_two_times() {
     assert_eq!(down(replica("n3", State::Replica, None)), (Status::Na, "no destination nodes".into()));
     assert_eq!(down(replica("n4", State::InProgress, None)), (Status::Na, "no destination nodes".into()), "of another node");
 }
+
+#[test]
+fn who_has_taken_over_sends_to_the_rest_of_its_site() {
+    let row = |drpnodes: &str, holder: Option<(u64, &str)>, stamped: bool| {
+        let bench = Bench::new("n3", &format!("drpnodes = {drpnodes}\n[sync#1]\nsrc = /etc\ndst = /x\ntarget = nodes drpnodes\n"));
+        let var = &bench.host.paths.var;
+        if let Some((epoch, node)) = holder {
+            let holder =
+                authority::Holder { epoch, copy: node.into(), node: node.into(), since: at("12:00:00"), from: None, handed: false };
+            authority::write(var, "svc1", &authority::Record::of(holder)).unwrap();
+        }
+        if stamped {
+            stamp::write(&stamp::of_node(var, "n4", "svc1", "sync#1"), at("17:50:00")).unwrap();
+        }
+        let probe = bench.sync().status(&bench.cx("sync#1"), &View { avail_without_app: Status::Up, avail: Status::Up, flex: false });
+        (probe.status, probe.messages.join("\n"))
+    };
+    let disabled = (Status::Na, "service up on drp node, sync disabled".to_owned());
+    for (drpnodes, holder) in [("n3 n4", None), ("n3 n4", Some((0, "n1"))), ("n3 n4", Some((1, "n4"))), ("n3", Some((1, "n3")))] {
+        assert_eq!(row(drpnodes, holder, false), disabled, "{drpnodes} {holder:?}");
+    }
+    assert_eq!(row("n3 n4", Some((1, "n3")), false), (Status::Down, "n4 need update".into()));
+    assert_eq!(row("n3 n4", Some((1, "n3")), true), (Status::Up, String::new()));
+}
