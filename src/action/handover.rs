@@ -26,7 +26,7 @@ const ROUNDS: usize = 5;
 /// How long a peer may take to make ready, and to stop.
 const PREPARE: Duration = Duration::from_secs(600);
 /// How long it may take to start there.
-const START: Duration = Duration::from_secs(3600);
+pub const START: Duration = Duration::from_secs(3600);
 
 /// What is stopped before the last writes are sent: everything that writes, not what the data lie on.
 const WRITERS: &[&str] = &["ip", "share", "container", "app", "hb"];

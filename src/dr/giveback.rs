@@ -36,6 +36,14 @@ fn give(run: &Run) -> Result<()> {
     let answers = desk.look()?;
     let home = desk.here.copies.home().cloned().ok_or_else(|| Error::text("the service has no nodes"))?;
     if !desk.here.holds() {
+        if let Some(node) = left_down(&desk, &answers) {
+            run.log.info(format!("{name} was brought home to {node} and is not up there: starting it"));
+            return call::remote(run.host, run.log, name, &node, &["start"], handover::START);
+        }
+        if let Some(node) = home.nodes.iter().find(|n| desk.here.holding() == Some(&home) && up(n, &answers)) {
+            run.log.info(format!("{name} is at home: it runs on {node}"));
+            return Ok(());
+        }
         return refuse(run, not_here(&desk));
     }
     if desk.here.copy() == Some(&home) {
@@ -55,6 +63,21 @@ fn give(run: &Run) -> Result<()> {
         call::remote(run.host, run.log, name, &peer, &["stop"], STOP)?;
     }
     handover::move_to(run, &desk, &to, abandon)
+}
+
+/// A way home that ended between the last writes and the start there: the node that has to be started.
+fn left_down(desk: &Desk, answers: &Answers) -> Option<String> {
+    let here = &desk.here;
+    let holder = here.holder().ok().filter(|h| h.handed && here.rival().is_none())?;
+    let ours = here.copy().is_some_and(|c| holder.from.as_ref() == Some(&c.name));
+    let home = here.copies.home().filter(|home| ours && here.holding() == Some(home))?;
+    let asked = |n: &String| answers.get(n).is_some_and(|a| a.as_ref().is_ok_and(Answer::known)) && !up(n, answers);
+    home.nodes.contains(&holder.node).then_some(holder.node).filter(|_| home.nodes.iter().all(asked))
+}
+
+/// All of the service is up there.
+fn up(node: &str, answers: &Answers) -> bool {
+    answers.get(node).is_some_and(|a| a.as_ref().is_ok_and(|a| a.avail.as_deref() == Some("up")))
 }
 
 fn refuse(run: &Run, refusal: Refusal) -> Result<()> {
@@ -102,8 +125,8 @@ fn not_here(desk: &Desk) -> Refusal {
             what: format!("{name} is not given back by {node}: {node} does not hold its data"),
             why: format!("{} holds them since {} (epoch {})", holder.node, instant(holder.since, desk.here.now), holder.epoch),
             stake: format!("the writes of {}", holder.node),
-            remedy: if desk.here.copies.home().is_some_and(|home| home.nodes.contains(&holder.node)) {
-                format!("nothing: {name} is at home already. on {}: svcmgr -s {name} print status", holder.node)
+            remedy: if desk.here.copies.home() == desk.here.holding() {
+                format!("{name} is at home, and not up. on {}: svcmgr -s {name} start", holder.node)
             } else {
                 format!("on {}: svcmgr -s {name} giveback", holder.node)
             },
