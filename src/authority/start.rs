@@ -276,6 +276,8 @@ fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), 
         match data.state {
             Some(State::Replica | State::Live) => {}
             Some(State::Orphan) => return Err(orphan(view, holder, &data)),
+            // what is here is brought up to date before anything starts
+            Some(_) if how.takeover && giver(view, holder).is_some() => {}
             _ if how.force => go.warnings.push(not_whole(view, rid, &data)),
             _ => return Err(broken_off(view, holder, rid, &data)),
         }
@@ -416,14 +418,19 @@ fn nodes_of<'a>(view: &View<'a>, holder: &Holder) -> Option<&'a Copy> {
     view.here.copies.named(&holder.copy, &holder.node)
 }
 
-fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Refusal> {
-    let (service, node) = (&view.here.service, &view.here.node);
-    let nodes = nodes_of(view, holder).map(|c| c.nodes.clone()).unwrap_or_default();
+/// The node of the holder that hands over: the one where it runs, else where it ran last.
+fn giver<'a>(view: &View<'a>, holder: &Holder) -> Option<&'a String> {
+    let nodes = &nodes_of(view, holder)?.nodes;
     let there = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(Answer::known));
     let up = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.running == Some(true)));
     let ran = |peer: &&String| view.answers.get(*peer).and_then(|a| a.as_ref().ok()?.up_until);
-    let from = nodes.iter().find(up).or_else(|| nodes.iter().filter(there).max_by_key(ran));
-    if let Some(from) = from {
+    nodes.iter().find(up).or_else(|| nodes.iter().filter(there).max_by_key(ran))
+}
+
+fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Refusal> {
+    let (service, node) = (&view.here.service, &view.here.node);
+    let nodes = nodes_of(view, holder).map(|c| c.nodes.clone()).unwrap_or_default();
+    if let Some(from) = giver(view, holder) {
         go.handover = Some(from.clone());
         return Ok(go);
     }
