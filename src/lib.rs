@@ -19,6 +19,8 @@ pub mod error;
 pub mod log;
 pub mod rid;
 pub mod status;
+#[cfg(debug_assertions)]
+pub mod steps;
 
 pub mod cmd;
 pub mod config;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first. Folders of one floor do not know each other.
 const FLOORS: [&[&str]; 10] = [
-    &["error", "status", "clock", "rid", "log"],
+    &["error", "status", "clock", "rid", "log", "steps"],
     &["config", "cmd", "report", "state"],
     &["host", "authority"],
     &["resource"],

@@ -120,6 +120,8 @@ fn session(args: Args, name: String) -> Result<Session> {
     let conf = NodeConf::load(&paths.etc.join("node.conf")).map_err(Error::Text)?;
     let node = nix::unistd::gethostname().map_err(|e| Error::text(format!("cannot tell the host name: {e}")))?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    #[cfg(debug_assertions)]
+    crate::steps::of(&paths.var, &args.action);
     let min = if args.debug { Level::Debug } else { Level::Info };
     let stderr = Palette::new(args.color, std::io::stderr().is_terminal(), no_color);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -94,6 +94,10 @@ impl Runner for SystemRunner {
 impl SystemRunner {
     /// The same; another thread may end it through `control`.
     pub fn run_held(&self, cmd: &Cmd, control: &Control) -> Output {
+        #[cfg(debug_assertions)]
+        if cmd.effect == super::Effect::Change {
+            crate::steps::before(&cmd.line());
+        }
         let started = if cmd.background { background(cmd) } else { Running::start(cmd) };
         match started {
             Ok(running) => running.finish(control),

@@ -20,6 +20,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         fchown(temp.as_file(), Some(old.uid()), Some(old.gid())).map_err(Error::io("set the owner of", path))?;
     }
     temp.as_file().sync_all().map_err(Error::io("write", path))?;
+    #[cfg(debug_assertions)]
+    crate::steps::writing(path);
     temp.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
-    fs::File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
+    fs::File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))?;
+    #[cfg(debug_assertions)]
+    crate::steps::written(path);
+    Ok(())
 }

@@ -44,7 +44,12 @@ pub fn append(var: &Path, service: &str, entry: &Entry) -> Result<()> {
     line.push('\n');
     std::fs::create_dir_all(path.parent().unwrap_or(var)).map_err(Error::io("create the folder of", &path))?;
     let mut file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io("write", &path))?;
-    file.write_all(line.as_bytes()).map_err(Error::io("write", &path))
+    #[cfg(debug_assertions)]
+    crate::steps::writing(&path);
+    file.write_all(line.as_bytes()).map_err(Error::io("write", &path))?;
+    #[cfg(debug_assertions)]
+    crate::steps::written(&path);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -111,6 +111,11 @@ impl Nodes {
         self.dir.join("shared")
     }
 
+    /// The folder that `node` sees as /disk.
+    pub fn disk(&self, node: &str) -> PathBuf {
+        self.dir.join("n").join(node).join("disk")
+    }
+
     /// The nodes' names.
     pub fn names(&self) -> &[String] {
         &self.names

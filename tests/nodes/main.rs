@@ -25,6 +25,7 @@ mod own_files;
 mod resources;
 mod rounds;
 mod smoke;
+mod steps;
 mod story;
 mod sync;
 mod takeover;
