@@ -3,6 +3,8 @@
 
 pub mod copies;
 pub mod here;
+#[cfg(test)]
+mod model;
 pub mod receive;
 pub mod start;
 

@@ -1,0 +1,282 @@
+//! Two sites of two machines, what is on their disks, and the truth about all writes.
+
+use super::jobs::Job;
+use crate::authority::{Here, Refusal};
+use crate::clock::FixedClock;
+use crate::config::env::EnvFile;
+use crate::config::scope::ServiceConfig;
+use crate::state::alive::LastRun;
+use crate::state::authority::Known;
+use crate::state::gate::{Answer, VERSION, Verdict};
+use chrono::{DateTime, Duration, Local};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+/// The machines: the first two share one copy.
+pub const NAMES: [&str; 4] = ["n1", "n2", "d1", "d2"];
+pub const SERVICE: &str = "svc1";
+
+/// The number of the copy a machine has.
+pub fn copy_of(node: usize) -> usize {
+    node.saturating_sub(1)
+}
+
+/// The machine called so.
+pub fn number_of(name: &str) -> usize {
+    NAMES.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no machine {name}"))
+}
+
+/// A transfer that a machine is receiving.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Receiving {
+    pub from: usize,
+    pub round: usize,
+}
+
+/// A machine.
+pub struct Node {
+    /// What is on its disk below var.
+    pub here: Here,
+    pub up: bool,
+    pub running: bool,
+    /// How far its clock is wrong, seconds.
+    pub skew: i64,
+    /// When it was alive last, true seconds.
+    pub alive: i64,
+    pub job: Option<Job>,
+    pub receiving: Option<Receiving>,
+    /// It dies between the next two files it writes.
+    pub tear: bool,
+    /// Yesterday's var, and when it came back.
+    pub backup: Option<Here>,
+    pub restored_at: usize,
+    /// Whom its running instance could not ask, and when it asked and took.
+    pub missed: BTreeSet<usize>,
+    pub took_at: usize,
+}
+
+/// The data of one replication in one copy: numbers of writes.
+#[derive(Debug, Clone, Default)]
+pub struct Data {
+    pub writes: BTreeSet<usize>,
+    /// A transfer ended in the middle.
+    pub torn: bool,
+}
+
+/// One acknowledged write.
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub node: usize,
+    pub copy: usize,
+    pub epoch: u64,
+    pub at: usize,
+}
+
+pub struct World {
+    pub nodes: Vec<Node>,
+    pub cut: BTreeSet<(usize, usize)>,
+    /// By copy and replication.
+    pub data: Vec<Vec<Data>>,
+    pub writes: Vec<Write>,
+    /// Writes that someone has chosen to lose.
+    pub given_up: BTreeSet<usize>,
+    /// Who may give up whose writes: epoch, keeper's copy, loser's copy.
+    pub chosen: BTreeSet<(u64, usize, usize)>,
+    /// When authority was taken: epoch, copy, step.
+    pub taken: Vec<(u64, usize, usize)>,
+    /// What was frozen in a round.
+    pub rounds: Vec<Vec<BTreeSet<usize>>>,
+    /// True time in seconds, and in events.
+    pub time: i64,
+    pub events: usize,
+    /// Who is being written to takes what it has for a replica, or was made ready to lose it.
+    pub unaware: bool,
+    pub refused: Option<Refusal>,
+    pub warnings: Vec<String>,
+    pub story: Vec<String>,
+}
+
+/// A machine that knows nothing yet.
+fn fresh(node: &str, rids: usize) -> &'static Here {
+    static ALL: OnceLock<BTreeMap<(&str, usize), Here>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |node: &str, rids: usize| {
+            let syncs: String = (1..=rids).map(|i| format!("[sync#{i}]\nsrc = /d{i}\ndst = /d{i}\ntarget = drpnodes\n")).collect();
+            let path = dir.path().join("svc1.env");
+            std::fs::write(&path, format!("[DEFAULT]\nnodes = n1 n2\ndrpnodes = d1 d2\n{syncs}")).unwrap();
+            let config = ServiceConfig::new(Arc::new(EnvFile::load(&path).unwrap()), node);
+            Here::load(dir.path(), SERVICE, &config, beginning())
+        };
+        NAMES.iter().flat_map(|n| [1, 2].map(|rids| ((*n, rids), made(n, rids)))).collect()
+    });
+    all.iter().find(|((n, r), _)| *n == node && *r == rids).map(|(_, here)| here).unwrap()
+}
+
+/// When the story begins.
+fn beginning() -> DateTime<Local> {
+    static AT: OnceLock<DateTime<Local>> = OnceLock::new();
+    *AT.get_or_init(|| FixedClock::at("2014-06-06 10:00:00").0)
+}
+
+impl World {
+    pub fn new(rids: usize) -> Self {
+        let node = |name: &&str| Node {
+            here: fresh(name, rids).clone(),
+            up: true,
+            running: false,
+            skew: 0,
+            alive: 0,
+            job: None,
+            receiving: None,
+            tear: false,
+            backup: None,
+            restored_at: 0,
+            missed: BTreeSet::new(),
+            took_at: 0,
+        };
+        Self {
+            nodes: NAMES.iter().map(node).collect(),
+            cut: BTreeSet::new(),
+            data: vec![vec![Data::default(); rids]; 3],
+            writes: Vec::new(),
+            given_up: BTreeSet::new(),
+            chosen: BTreeSet::new(),
+            taken: Vec::new(),
+            rounds: Vec::new(),
+            time: 0,
+            events: 0,
+            unaware: false,
+            refused: None,
+            warnings: Vec::new(),
+            story: Vec::new(),
+        }
+    }
+
+    /// A line of the story that is told when it ends badly.
+    pub fn tell(&mut self, line: impl Into<String>) {
+        self.story.push(line.into());
+    }
+
+    pub fn rid(&self, index: usize) -> String {
+        format!("sync#{}", index + 1)
+    }
+
+    pub fn now(&self, node: usize) -> DateTime<Local> {
+        beginning() + Duration::seconds(self.time + self.nodes[node].skew)
+    }
+
+    pub fn reach(&self, a: usize, b: usize) -> bool {
+        a == b || (self.nodes[a].up && self.nodes[b].up && !self.cut.contains(&(a.min(b), a.max(b))))
+    }
+
+    /// Time goes on a little.
+    pub fn tick(&mut self, seconds: i64) {
+        self.time += seconds;
+        self.events += 1;
+        for n in 0..NAMES.len() {
+            let now = self.now(n);
+            let time = self.time;
+            let node = &mut self.nodes[n];
+            node.here.now = now;
+            if node.up {
+                node.alive = time;
+            }
+        }
+    }
+
+    /// Changes what a machine remembers, file by file: it may die between two.
+    pub fn change<T>(&mut self, n: usize, f: impl FnOnce(&mut Here) -> T) -> T {
+        let before = self.nodes[n].here.clone();
+        let node = &mut self.nodes[n];
+        let done = f(&mut node.here);
+        if node.tear && node.here.record != before.record && node.here.replicas != before.replicas {
+            match node.here.record_first() {
+                true => node.here.replicas = before.replicas,
+                false => node.here.record = before.record,
+            }
+            self.tell(format!("   {} dies between two of its files", NAMES[n]));
+            self.crash(n);
+        }
+        done
+    }
+
+    /// What another machine is told when it asks.
+    pub fn answer(&self, n: usize) -> Answer {
+        let node = &self.nodes[n];
+        let here = &node.here;
+        let run = here.last_run.clone().unwrap_or_default();
+        Answer {
+            version: VERSION,
+            service: "known".into(),
+            node: here.node.clone(),
+            copy: here.copy().map(|c| c.name.clone()),
+            epoch: here.holder().map_or_else(|_| here.highest(), |h| h.epoch),
+            avail: Some(if node.running { "up" } else { "down" }.into()),
+            running: Some(node.running),
+            up_until: if node.running { Some(here.now) } else { run.until },
+            crashed: run.crashed && !node.running,
+            busy: self.busy(n),
+            holder: here.holder().ok(),
+            rival: here.rival().cloned(),
+            promise: here.promise().cloned(),
+            abandoned: here.abandoned(),
+            unsure: here.record.fault().map(str::to_owned),
+            clock: Some(here.now.to_rfc3339()),
+            rids: here.copies.rids.iter().map(|rid| (rid.clone(), Verdict { ok: true, why: None, held: Some(here.held(rid)) })).collect(),
+            ..Answer::default()
+        }
+    }
+
+    pub fn crash(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        (node.up, node.running, node.tear, node.job) = (false, false, false, None);
+        for peer in 0..NAMES.len() {
+            // who works for another one is a program of its own, and that one waits for it
+            if self.nodes[peer].job.as_ref().is_some_and(|j| j.helpers.contains(&n)) {
+                self.nodes[peer].job = None;
+            }
+            if peer == n || self.nodes[peer].receiving.as_ref().is_some_and(|r| r.from == n) {
+                self.nodes[peer].receiving = None;
+            }
+        }
+    }
+
+    /// A machine comes up again; what it finds is what `Here::load` would find.
+    pub fn wake(&mut self, n: usize) {
+        let alive = beginning() + Duration::seconds(self.nodes[n].alive + self.nodes[n].skew);
+        let node = &mut self.nodes[n];
+        node.up = true;
+        if let Some(run) = node.here.last_run.as_mut().filter(|r| r.until.is_none()) {
+            *run = LastRun { until: Some(alive.max(run.since.unwrap_or(alive))), crashed: true, ..run.clone() };
+        }
+        self.reload(n);
+    }
+
+    pub fn reload(&mut self, n: usize) {
+        let here = &mut self.nodes[n].here;
+        let beside =
+            here.replicas.values().any(|r| *r != Known::Absent) || here.sent.values().any(|s| !s.is_empty()) || here.last_run.is_some();
+        if here.record == Known::Absent && beside {
+            here.record = Known::Unknown("authority.json is missing".into());
+        }
+    }
+
+    /// Machines of other copies on which the service runs.
+    pub fn live_elsewhere(&self, n: usize) -> Vec<usize> {
+        (0..NAMES.len()).filter(|p| self.nodes[*p].running && copy_of(*p) != copy_of(n)).collect()
+    }
+
+    /// An instance writes.
+    pub fn write(&mut self, n: usize) {
+        if !self.nodes[n].running {
+            return;
+        }
+        let epoch = self.nodes[n].here.holder().map_or(0, |h| h.epoch);
+        let id = self.writes.len();
+        self.writes.push(Write { node: n, copy: copy_of(n), epoch, at: self.events });
+        let rids = self.data[0].len();
+        self.data[copy_of(n)][id % rids].writes.insert(id);
+        self.tell(format!("{} writes w{id}", NAMES[n]));
+    }
+}
