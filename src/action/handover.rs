@@ -8,15 +8,18 @@ use super::select::Selection;
 
 use super::{call, sync};
 use crate::authority::Here;
-use crate::authority::words::{instant, lost};
+use crate::authority::words::{instant, list, lost};
 use crate::error::{Error, Result};
+use crate::service::Res;
 use crate::service::instance::Instance;
 use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use crate::state::replica::{Image, State};
+use crate::status::Status;
 use chrono::{DateTime, Duration as Span, Local};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A round that takes no longer is short enough to stop the service for the next.
@@ -75,7 +78,8 @@ pub fn unprepare(run: &Run) -> Result<()> {
 fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Local>>, abandon: bool) -> Result<()> {
     let (name, node) = (&here.service, &here.node);
     let skew = clock.map_or_else(Span::zero, |theirs| theirs - here.now);
-    for rid in here.copies.rids.iter().filter(|rid| here.data(rid).state == Some(State::Orphan)) {
+    // what is not known to be a copy may be anything
+    for rid in here.copies.rids.iter().filter(|rid| matches!(here.data(rid).state, Some(State::Orphan) | None)) {
         let Some(res) = run.service.find(rid) else { continue };
         let log = run.log.child(&res.log_name());
         let side = |driver| sync::side_of(here, driver, node);
@@ -165,6 +169,10 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         let why = answers.get(to).and_then(|a| a.as_ref().err().cloned()).unwrap_or_else(|| "it does not know the service".into());
         return Err(Error::text(format!("{to} cannot take {name} over: {why}")));
     }
+    let beside = |peer: &str| desk.here.copies.of_node(peer).is_some_and(|c| Some(c) == desk.here.copy());
+    if let Some((peer, _)) = answers.iter().find(|(peer, a)| beside(peer) && a.as_ref().is_ok_and(|a| a.running == Some(true))) {
+        return Err(Error::text(format!("{name} runs on {peer}, which has the same data. on {peer}: svcmgr -s {name} stop")));
+    }
     desk.change(Here::settle)?;
     let up = !Instance::look(run.service, run.host, run.log).up(false).is_empty();
     let images = if up { live(run, &desk, to)? } else { cold(run, &desk, to)? };
@@ -173,10 +181,18 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
     }
     authority::stopped(run.service, run.host, run.log)?;
     let epoch = desk.here.highest().max(answers.values().filter_map(|a| Some(a.as_ref().ok()?.epoch)).max().unwrap_or(0)) + 1;
-    desk.change(|here| {
+    let ours = desk.change(|here| {
         let from = here.copy().map(|c| c.name.clone());
-        here.hand_over(Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true }, &images);
+        let ours = here.holds();
+        if ours {
+            here.hand_over(Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true }, &images);
+        }
+        ours
     })?;
+    if !ours {
+        let who = desk.here.holder().map_or_else(|why| why, |h| format!("{} holds {name} now (epoch {})", h.node, h.epoch));
+        return Err(Error::text(format!("{who}: {node} has nothing to give to {to} any more")));
+    }
     run.log.info(format!("{to} holds {name} from now on, with all data (epoch {epoch})"));
     authority::remember(run, "handover", to, begun, &Ok(()));
     desk.announce(&answers);
@@ -198,12 +214,13 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
     }
     let down = Instant::now();
     let ended = pass(run, "stop", Verb::Stop, WRITERS, &Selection::all())
+        .and_then(|()| all_down(run, WRITERS))
         .and_then(|()| {
             run.log.info(format!("stopped for the last writes: sending them to {to}"));
-            run.host.facts.forget();
             deliver(run, to)
         })
-        .and_then(|images| pass(run, "stop", Verb::Stop, GROUND, &Selection::all()).map(|()| images));
+        .and_then(|images| pass(run, "stop", Verb::Stop, GROUND, &Selection::all()).map(|()| images))
+        .and_then(|images| all_down(run, &["fs"]).map(|()| images));
     match ended {
         Ok(images) => {
             run.log.info(format!(
@@ -217,6 +234,12 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
         Err(e) => {
             if !matches!(e, Error::Reported) {
                 run.log.error(e.to_string());
+            }
+            let mut desk = Desk::load(run.service, run.host, run.log, false, false);
+            if let (false, Ok(holder)) = (desk.here.holds(), desk.here.holder()) {
+                run.log.error(format!("{} has taken {} over meanwhile: it is not started here again", holder.node, run.service.name));
+                desk.change(|_| ())?;
+                return Err(Error::Reported);
             }
             run.log.error(format!("nothing has changed hands: {} is started here again", run.service.name));
             let again = Run { undoing: true, ..Run::new(run.service, run.host, run.log, run.options) };
@@ -232,12 +255,34 @@ fn cold(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
     let ground = Selection::only(ground(run, &desk.here, &desk.here.node));
     run.log.info(format!("{} is down on {}: sending its last writes to {to}", run.service.name, desk.here.node));
     pass(run, "stop", Verb::Stop, WRITERS, &Selection::all())?;
+    all_down(run, WRITERS)?;
     let opened = pass(run, "start", Verb::Start, GROUND, &ground);
     run.host.facts.forget();
     let sent = opened.and_then(|()| deliver(run, to));
     let closed = pass(run, "stop", Verb::Stop, GROUND, &ground);
     let images = sent?;
     closed.map(|()| images)
+}
+
+/// What could not be stopped would go on writing, or be there twice: a stop goes on though a launcher has failed, or
+/// something optional.
+fn all_down(run: &Run, groups: &[&str]) -> Result<()> {
+    run.host.facts.forget();
+    if run.options.dry_run {
+        return Ok(());
+    }
+    let failed = run.app_errors.load(Ordering::SeqCst).then(|| "a launcher failed to stop".to_owned());
+    let seen = Instance::look(run.service, run.host, run.log);
+    let of_groups = |rid: &str| run.service.find(rid).and_then(Res::group).is_some_and(|g| groups.contains(&g));
+    let left: Vec<&str> = seen.telling(false).filter(|(rid, s)| of_groups(rid) && !is_down(*s)).map(|(rid, _)| rid).collect();
+    match failed.or_else(|| (!left.is_empty()).then(|| format!("{} is not down", list(&left)))) {
+        Some(why) => Err(Error::text(format!("{} is not wholly down on {}: {why}", run.service.name, run.host.node))),
+        None => Ok(()),
+    }
+}
+
+fn is_down(status: Status) -> bool {
+    matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef)
 }
 
 fn deliver(run: &Run, to: &str) -> Result<BTreeMap<String, Image>> {

@@ -21,6 +21,7 @@ mod danger;
 mod dst_snap;
 mod failover;
 mod faults;
+mod handover;
 mod own_files;
 mod resources;
 mod rounds;

@@ -76,6 +76,13 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
     let id = if own { Id::SyncAll } else { Id::SyncUpdate };
     let work = Work { handover: true, ..Work::new((service, host, log), id, "handover", options, here, &routes) };
     let wanted: Vec<String> = if own { vec!["sync#i0".into()] } else { work.here.copies.rids.clone() };
+    let idle = |rid: &&String| !own && service.find(rid).is_none_or(|r| r.disable);
+    if let Some(rid) = wanted.iter().find(idle) {
+        let (name, node) = (&service.name, &host.node);
+        return Err(Error::text(format!(
+            "{rid} is disabled on {node}, or wrong: its data would not go along to {to}. on {node}: svcmgr -s {name} enable --rid {rid}   (see also: svcmgr -s {name} validate)"
+        )));
+    }
     let mut tasks = Vec::new();
     for res in wanted.iter().filter_map(|rid| service.find(rid)).filter(|r| !r.disable) {
         let driver = routes.driver(res, to).map_err(Error::Text)?;
