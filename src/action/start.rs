@@ -167,8 +167,10 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
         "never" => Some(chrono::Duration::zero()),
         _ => Some(duration(run, "boot_alone").unwrap_or(chrono::Duration::minutes(15))),
     };
-    let seen = alive::before(&run.host.paths.var, booted_at());
-    let down = seen.map(|seen| run.host.clock.now() - seen);
+    let (var, now) = (&run.host.paths.var, run.host.clock.now());
+    // a stamp that is to come: the clock was set back, and what it says of the boot is as wrong
+    let seen = alive::last(var).filter(|last| *last > now).or_else(|| alive::before(var, booted_at()));
+    let down = seen.map(|seen| now - seen);
     let begun = Instant::now();
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     loop {

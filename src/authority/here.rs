@@ -224,7 +224,13 @@ impl Here {
         }
         // also when our files, of an older backup, do not know that it was ours
         let ours = told.from.is_some() && told.from == self.copy().map(|c| c.name.clone()) && !told.handed;
-        let held = self.holds() || self.rival().is_some() || ours;
+        // of a split, who was one of the two
+        let party = self
+            .holding()
+            .into_iter()
+            .chain(self.rival().and_then(|r| self.copies.named(&r.copy, &r.node)))
+            .any(|c| Some(c) == self.copy());
+        let held = party || ours;
         let promise = self.record.known().and_then(|r| r.promise.clone()).filter(|p| p.epoch > told.epoch);
         let mut record = Record { promise, ..Record::of(told.clone()) };
         record.abandoned.clear();

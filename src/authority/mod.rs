@@ -10,6 +10,9 @@ pub mod start;
 
 pub mod words;
 
+#[cfg(test)]
+mod edges_tests;
+
 pub use copies::{Copies, Copy};
 pub use here::{Here, Learned};
 

@@ -94,7 +94,9 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
         return Err(split(view, &holder, rival));
     }
     if here.holds() {
-        return Ok(Go { warnings: not_asked(view), ..Go::default() });
+        // a takeover that came to nothing: only a higher epoch ends the promises that were made to it
+        let open = here.promise().is_some_and(|p| here.copies.of_node(&p.node) != here.copy());
+        return Ok(Go { claim: open.then(|| highest(view) + 1), warnings: not_asked(view), ..Go::default() });
     }
     let mut go = taken(view, Vec::new());
     own_data(view, how, &holder, &mut go)?;
@@ -634,7 +636,13 @@ pub fn boot(view: &View, down: Option<Duration>, alone: Option<Duration>, over: 
         (_, None) => Boot::Start,
         (None, Some(alone)) if !alone.is_zero() => Boot::Start,
         (None, Some(_)) => Boot::Standby("no node of another copy answers, and boot_alone is never".into()),
-        (Some(down), Some(alone)) if down < alone => Boot::Start,
+        (Some(down), Some(alone)) if down.abs() < alone => Boot::Start,
+        // a clock that was set back, or lost its battery, tells nothing
+        (Some(down), _) if down < Duration::zero() => Boot::Standby(format!(
+            "no node of another copy answers, and it is not known for how long this node was down: its clock is {} behind that of its last run. another site may have taken over. to start here: svcmgr -s {} start",
+            span(-down),
+            here.service
+        )),
         (Some(down), Some(alone)) => Boot::Standby(format!(
             "no node of another copy answers, and this node was down for {}: longer than boot_alone ({}). another site may have taken over. to start here: svcmgr -s {} start",
             span(down),
