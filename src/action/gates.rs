@@ -79,8 +79,41 @@ pub fn lock(name: &str, host: &Host, log: &Logger, info: &Info, options: &Option
 }
 
 /// Actions whose lock a sync waits for, and that make a node unfit to be taken over from.
-pub const STATE_CHANGES: &[&str] =
-    &["start", "stop", "restart", "boot", "shutdown", "startstandby", "switch", "takeover", "giveback", "handover", "prepare"];
+pub const STATE_CHANGES: &[&str] = &[
+    "start",
+    "stop",
+    "restart",
+    "boot",
+    "shutdown",
+    "startstandby",
+    "switch",
+    "takeover",
+    "giveback",
+    "handover",
+    "prepare",
+    // parts of a start mount and take authority as well
+    "startip",
+    "stopip",
+    "startdisk",
+    "stopdisk",
+    "startvg",
+    "stopvg",
+    "startloop",
+    "stoploop",
+    "startpool",
+    "stoppool",
+    "startfs",
+    "mount",
+    "stopfs",
+    "umount",
+    "startshare",
+    "stopshare",
+    "startcontainer",
+    "stopcontainer",
+    "startapp",
+    "stopapp",
+    "resource_monitor",
+];
 
 fn wait(name: &str, log: &Logger, info: &Info, options: &Options, path: &Path) -> Result<Option<Option<Lock>>> {
     match Lock::try_for(path, options.waitlock)? {

@@ -17,7 +17,7 @@ pub fn one_pass(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Re
     if done.is_err() && pass.verb == Verb::Start {
         rollback(run, name);
     }
-    if done.is_ok() && pass.verb == Verb::Stop && pass.groups.contains(&"fs") && selection.is_all() && !run.options.dry_run {
+    if done.is_ok() && pass.verb == Verb::Stop && pass.groups == Pass::START.groups && selection.is_all() && !run.options.dry_run {
         authority::stopped(run.service, run.host, run.log)?;
     }
     done
