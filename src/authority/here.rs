@@ -241,20 +241,21 @@ impl Here {
         if told.epoch == mine.epoch { Learned::Nothing } else { Learned::Newer }
     }
 
-    /// Authority has gone to `told` without our doing: what is here was ours. Data that were not written since the
-    /// image `told` has are a replica of it; all others are orphans.
+    /// Authority has gone to `told` without our doing: what is here was ours, and is an orphan. What was sent after the
+    /// last stop may be all of it; but that would be told by two times of a clock that may have been set between.
     fn lose(&mut self, told: &Holder) {
-        let (epoch, node, since) = (told.epoch, self.node.clone(), self.now);
-        let until = self.last_run.as_ref().and_then(|r| r.until);
-        let clean = self.last_run.as_ref().is_some_and(|r| r.until.is_some() && !r.crashed);
         for rid in self.copies.rids.clone() {
-            let image = self.sent.get(&rid).and_then(|s| s.get(&told.node)).map(|s| s.image.clone()).unwrap_or_default();
-            let same = clean && image.frozen_at.zip(until).is_some_and(|(frozen, until)| frozen >= until);
-            let state = if same { State::Replica } else { State::Orphan };
-            let written_until = if same { None } else { until };
-            let dst = self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone());
-            let replica =
-                Replica { node: node.clone(), dst, state, epoch, from: Some(told.node.clone()), image, since, written_until, kept: None };
+            let replica = Replica {
+                node: self.node.clone(),
+                dst: self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone()),
+                state: State::Orphan,
+                epoch: told.epoch,
+                from: Some(told.node.clone()),
+                image: self.sent.get(&rid).and_then(|s| s.get(&told.node)).map(|s| s.image.clone()).unwrap_or_default(),
+                since: self.now,
+                written_until: self.last_run.as_ref().and_then(|r| r.until),
+                kept: None,
+            };
             self.replicas.insert(rid, Known::Known(replica));
         }
     }

@@ -580,7 +580,8 @@ fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Re
         return Err(refused(format!("{service} is up on {peer}, which is neither"), format!("on {peer}: svcmgr -s {service} stop")));
     }
     for rid in &here.copies.rids {
-        let data = here.data(rid);
+        let mut data = here.data(rid);
+        data.state = beside(view, rid).or(data.state);
         if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
             return Err(refused(
                 format!("{rid} is not a whole copy on {me}"),

@@ -124,6 +124,7 @@ impl World {
         if let Err(refusal) = done {
             self.tell(format!("   {} is refused: {refusal}", NAMES[n]));
             self.refused = Some(refusal);
+            self.end_receiving(n, &job);
             job.todo = job.promised.drain(..).map(Todo::Release).collect();
             for helper in std::mem::take(&mut job.helpers) {
                 if self.reach(n, helper) && self.nodes[helper].here.receiving() {
@@ -172,6 +173,16 @@ impl World {
             Todo::Hand(giver, taker) => return self.hand(n, job, giver, taker),
             Todo::Learn(giver, taker) => self.hear(giver, taker),
         })
+    }
+
+    /// Receiving ends with the connection.
+    pub fn end_receiving(&mut self, n: usize, job: &Job) {
+        for node in &mut self.nodes {
+            let ours = |r: &super::world::Receiving| r.round == job.round && (r.from == n || job.helpers.contains(&r.from));
+            if node.receiving.as_ref().is_some_and(ours) {
+                node.receiving = None;
+            }
+        }
     }
 
     /// The service stops on a machine.

@@ -132,10 +132,21 @@ impl World {
             return Ok(());
         }
         let write = &self.writes[id];
+        // out of reach: a replica of writes that a takeover has left behind, with a warning. Nobody can tell that it is newer
+        // than what that one began with; who wrote them keeps them as long as nobody chooses
+        if self.left_behind.contains(&id) && origin != copy_of(to) {
+            return Ok(());
+        }
         // out of reach: two machines share the data, and one of them wrote alone, in an older epoch than the one in which
         // the other one, which does not know of it, received a replica or was made ready for it
         let sibling = write.node != to && copy_of(write.node) == copy_of(to);
         if sibling && write.epoch < epoch && self.unaware {
+            self.given_up.insert(id);
+            return Ok(());
+        }
+        // out of reach: the var of this machine is of a time before it wrote, and two others have held since: the last one
+        // took over from the other, and does not know whose writes that one left behind
+        if write.node == to && self.nodes[to].restored_at > write.at && epoch > write.epoch + 1 {
             self.given_up.insert(id);
             return Ok(());
         }

@@ -145,6 +145,7 @@ impl World {
         self.tell(format!("CUT {} {}", NAMES[a], NAMES[b]));
         self.cut.insert((a.min(b), a.max(b)));
         for (n, from) in [(a, b), (b, a)] {
+            self.abandoned_by(n, from);
             let ended = self.nodes[n].receiving.as_ref().is_some_and(|r| r.from == from);
             if ended {
                 self.nodes[n].receiving = None;

@@ -156,6 +156,10 @@ impl World {
         if let Some(loser) = job.how.abandon.as_deref().map(number_of) {
             self.give_up(claim.epoch, n, loser);
         }
+        let mine = self.data[copy_of(n)].clone();
+        for (theirs, mine) in self.data.iter().flat_map(|c| c.iter().zip(&mine)) {
+            self.left_behind.extend(theirs.writes.difference(&mine.writes));
+        }
         let abandoned = job.go.abandoned.clone();
         self.change(n, |here| here.take(claim.epoch, false, abandoned));
         if job.how.force {

@@ -80,6 +80,8 @@ pub struct World {
     pub writes: Vec<Write>,
     /// Writes that someone has chosen to lose.
     pub given_up: BTreeSet<usize>,
+    /// Writes that a takeover left behind, and said so.
+    pub left_behind: BTreeSet<usize>,
     /// Who may give up whose writes: epoch, keeper's copy, loser's copy.
     pub chosen: BTreeSet<(u64, usize, usize)>,
     /// When authority was taken: epoch, copy, step.
@@ -141,6 +143,7 @@ impl World {
             data: vec![vec![Data::default(); rids]; 3],
             writes: Vec::new(),
             given_up: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
             chosen: BTreeSet::new(),
             taken: Vec::new(),
             rounds: Vec::new(),
@@ -232,13 +235,17 @@ impl World {
         let node = &mut self.nodes[n];
         (node.up, node.running, node.tear, node.job) = (false, false, false, None);
         for peer in 0..NAMES.len() {
-            // who works for another one is a program of its own, and that one waits for it
-            if self.nodes[peer].job.as_ref().is_some_and(|j| j.helpers.contains(&n)) {
-                self.nodes[peer].job = None;
-            }
+            self.abandoned_by(peer, n);
             if peer == n || self.nodes[peer].receiving.as_ref().is_some_and(|r| r.from == n) {
                 self.nodes[peer].receiving = None;
             }
+        }
+    }
+
+    /// Who works for another one is a program of its own, and `peer` waits for it in vain.
+    pub fn abandoned_by(&mut self, peer: usize, n: usize) {
+        if let Some(job) = self.nodes[peer].job.take_if(|j| j.helpers.contains(&n)) {
+            self.end_receiving(peer, &job);
         }
     }
 
