@@ -4,15 +4,16 @@
 
 mod damage;
 mod jobs;
+mod kinds;
 mod operator;
 mod send;
 mod steps;
 mod takeover;
 mod world;
 
+use kinds::{NAMES, World};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use steps::{Step, history};
-use world::{NAMES, World};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)

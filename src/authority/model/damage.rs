@@ -1,12 +1,14 @@
 //! What happens to the files below var.
 
-use super::world::{NAMES, World};
+use super::kinds::{NAMES, World, number_of};
 use crate::state::authority::Known;
 
 impl World {
     /// Damages what a machine remembers. It is of the kind: lost or cut record, lost or strange replica file.
     pub fn damage(&mut self, n: usize, kind: u8) {
-        if self.busy(n).is_some() {
+        // out of reach: what is lost was promised a moment ago, and the takeover is still under way
+        let promised = self.nodes[n].here.promise().is_some_and(|p| self.busy(number_of(&p.node)).is_some());
+        if self.busy(n).is_some() || promised {
             return;
         }
         let here = &mut self.nodes[n].here;
@@ -39,7 +41,8 @@ impl World {
     }
 
     pub fn restore(&mut self, n: usize) {
-        if self.busy(n).is_some() || self.nodes[n].running {
+        let promised = self.nodes[n].here.promise().is_some_and(|p| self.busy(number_of(&p.node)).is_some());
+        if self.busy(n).is_some() || self.nodes[n].running || promised {
             return;
         }
         let now = self.now(n);

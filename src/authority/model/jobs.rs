@@ -1,76 +1,8 @@
 //! What a machine is doing: a list of things to do, one after the other. It may die, or be cut off, between any two.
 
-use super::send::Mode;
-use super::world::{NAMES, World, copy_of};
-use crate::authority::Here;
+use super::kinds::{Job, NAMES, Receiving, Todo, World, copy_of};
 use crate::authority::Refusal;
-use crate::authority::start::{Answers, Go, How};
-use crate::state::authority::Promise;
-use crate::state::replica::Image;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// One thing to do.
-#[derive(Debug, Clone)]
-pub enum Todo {
-    /// Ask and decide whether a boot starts the service; has it waited long enough?
-    Boot(bool),
-    /// Ask everybody, decide.
-    Ask,
-    /// Stop the service there, as its writes are given up.
-    StopThere(usize),
-    /// Ask for a promise.
-    Claim(usize),
-    /// Write that we hold.
-    Take,
-    /// Tell who holds.
-    Tell(usize),
-    /// Give a promise back.
-    Release(usize),
-    /// The first resource starts.
-    Start,
-    /// Who holds stops, down to its disks.
-    GiveStop(usize),
-    /// Get home ready to receive.
-    Prepare(usize),
-    /// Freeze the data of `from`.
-    Freeze(usize),
-    /// The gate of a peer.
-    Gate(usize, usize, Mode),
-    /// The receiving end begins.
-    Open(usize, usize, Mode),
-    /// One replication is written.
-    Copy(usize, usize, usize),
-    /// It is confirmed.
-    Done(usize, usize, Mode),
-    /// Who holds writes that the other one does now.
-    Hand(usize, usize),
-    /// The other one hears it.
-    Learn(usize, usize),
-}
-
-/// What it is doing, and with what.
-#[derive(Default, Clone)]
-pub struct Job {
-    pub name: String,
-    pub how: How,
-    pub todo: VecDeque<Todo>,
-    pub go: Go,
-    pub answers: Answers,
-    pub claim: Option<Promise>,
-    pub promised: Vec<usize>,
-    /// Machines that did not answer at any time.
-    pub missed: BTreeSet<usize>,
-    /// When the others were asked.
-    pub asked_at: usize,
-    pub before: Option<Here>,
-    pub taken: bool,
-    /// Machines that work for this one.
-    pub helpers: BTreeSet<usize>,
-    pub round: usize,
-    pub images: BTreeMap<String, Image>,
-    /// `--abandon` of a giveback.
-    pub give_up: bool,
-}
+use crate::authority::start::How;
 
 impl World {
     /// What a machine is doing with the service, for itself or for another one.
@@ -178,7 +110,7 @@ impl World {
     /// Receiving ends with the connection.
     pub fn end_receiving(&mut self, n: usize, job: &Job) {
         for node in &mut self.nodes {
-            let ours = |r: &super::world::Receiving| r.round == job.round && (r.from == n || job.helpers.contains(&r.from));
+            let ours = |r: &Receiving| r.round == job.round && (r.from == n || job.helpers.contains(&r.from));
             if node.receiving.as_ref().is_some_and(ours) {
                 node.receiving = None;
             }
@@ -204,9 +136,4 @@ impl World {
         let has = |p: usize| self.nodes[p].running || self.nodes[p].receiving.is_some() || self.helping(p).is_some();
         (0..NAMES.len()).find(|p| *p != n && copy_of(*p) == copy_of(n) && has(*p))
     }
-}
-
-/// A refusal that is not one of the rules.
-pub fn refuse(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal { what: what.into(), why: String::new(), stake: String::new(), remedy: remedy.into() }
 }

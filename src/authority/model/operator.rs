@@ -1,8 +1,7 @@
 //! Whoever is called at 3 a.m. and types what is printed.
 
-use super::jobs::Todo;
-use super::send::Mode;
-use super::world::{NAMES, SERVICE, World, copy_of, number_of};
+use super::kinds::{Mode, NAMES, SERVICE, Todo, World, copy_of, number_of, refuse};
+use super::takeover::learn;
 use crate::authority::start::{Decision, How, View, decide};
 
 /// Commands that may be typed until all is well.
@@ -90,7 +89,7 @@ impl World {
     fn where_line(&self, n: usize) -> String {
         let mut here = self.nodes[n].here.clone();
         let answers = self.answers(n);
-        super::takeover::learn(&mut here, &answers);
+        learn(&mut here, &answers);
         let Ok(holder) = here.holder() else {
             let view = View { here: &here, answers: &answers, flex: false };
             return match decide(&view, &How::default()) {
@@ -137,7 +136,7 @@ impl World {
             "print" => Ok(()),
             "where" => {
                 let line = self.where_line(n);
-                self.refused = Some(super::jobs::refuse("where", line));
+                self.refused = Some(refuse("where", line));
                 Ok(())
             }
             "giveback" => self.giveback(n, 0, abandon.is_some(), false),

@@ -1,22 +1,10 @@
 //! Sync, planned handover and giveback, step by step; and the truth about what a transfer overwrites.
 
-use super::jobs::{Job, Todo, refuse};
-use super::world::{NAMES, Receiving, SERVICE, World, copy_of};
+use super::kinds::{Data, Job, Mode, NAMES, Receiving, SERVICE, Todo, World, copy_of, refuse};
 use crate::authority::{Refusal, receive};
 use crate::state::authority::Holder;
 use crate::state::gate::{Question, VERSION};
 use crate::state::replica::{Image, Replica, Sent, State};
-
-/// Why something is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// A sync of a service that is up.
-    Sync,
-    /// The last writes of one that was stopped for it.
-    Handover,
-    /// To home.
-    Giveback,
-}
 
 impl World {
     /// All that one transfer of all data takes.
@@ -137,10 +125,10 @@ impl World {
         if self.left_behind.contains(&id) && origin != copy_of(to) {
             return Ok(());
         }
-        // out of reach: two machines share the data, and one of them wrote alone, in an older epoch than the one in which
-        // the other one, which does not know of it, received a replica or was made ready for it
+        // out of reach: two machines share the data, and one of them wrote alone, on a record of an older epoch than the
+        // one in which the other one, which does not know of it, received a replica or was made ready for it
         let sibling = write.node != to && copy_of(write.node) == copy_of(to);
-        if sibling && write.epoch < epoch && self.unaware {
+        if sibling && self.unaware {
             self.given_up.insert(id);
             return Ok(());
         }
@@ -239,8 +227,7 @@ impl World {
                 format!("on {}: svcmgr -s {SERVICE} where", NAMES[giver]),
             )));
         }
-        let left =
-            |(rid, d): (usize, &super::world::Data)| d.writes.iter().find(|w| !self.data[copy_of(taker)][rid].writes.contains(w)).copied();
+        let left = |(rid, d): (usize, &Data)| d.writes.iter().find(|w| !self.data[copy_of(taker)][rid].writes.contains(w)).copied();
         if let Some(lost) = self.data[copy_of(giver)].iter().enumerate().find_map(left) {
             return Err(format!("w{lost} is not handed over from {} to {}", NAMES[giver], NAMES[taker]));
         }

@@ -1,8 +1,6 @@
 //! What may happen next.
 
-use super::jobs::{Todo, refuse};
-use super::send::Mode;
-use super::world::{NAMES, SERVICE, World, copy_of};
+use super::kinds::{Mode, NAMES, SERVICE, Todo, World, copy_of, refuse};
 use crate::authority::start::How;
 use proptest::prelude::*;
 
@@ -120,7 +118,11 @@ impl World {
             HealAll => self.cut.clear(),
             Time => self.tick(1200),
             Tear => self.nodes[a].tear = true,
-            Clock => self.nodes[a].skew = (b as i64 - 1) * 1800,
+            Clock => {
+                self.nodes[a].skew = (b as i64 - 1) * 1800;
+                self.clock_set |= self.events > 20;
+                self.tell(format!("CLOCK {}", NAMES[a]));
+            }
             Damage => self.damage(a, b as u8),
             Backup => self.backup(a),
             Restore => self.restore(a),

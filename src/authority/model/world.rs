@@ -1,7 +1,7 @@
 //! Two sites of two machines, what is on their disks, and the truth about all writes.
 
-use super::jobs::Job;
-use crate::authority::{Here, Refusal};
+use super::kinds::{Data, NAMES, Node, SERVICE, World, Write, copy_of};
+use crate::authority::Here;
 use crate::clock::FixedClock;
 use crate::config::env::EnvFile;
 use crate::config::scope::ServiceConfig;
@@ -11,92 +11,6 @@ use crate::state::gate::{Answer, VERSION, Verdict};
 use chrono::{DateTime, Duration, Local};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
-
-/// The machines: the first two share one copy.
-pub const NAMES: [&str; 4] = ["n1", "n2", "d1", "d2"];
-pub const SERVICE: &str = "svc1";
-
-/// The number of the copy a machine has.
-pub fn copy_of(node: usize) -> usize {
-    node.saturating_sub(1)
-}
-
-/// The machine called so.
-pub fn number_of(name: &str) -> usize {
-    NAMES.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no machine {name}"))
-}
-
-/// A transfer that a machine is receiving.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Receiving {
-    pub from: usize,
-    pub round: usize,
-}
-
-/// A machine.
-pub struct Node {
-    /// What is on its disk below var.
-    pub here: Here,
-    pub up: bool,
-    pub running: bool,
-    /// How far its clock is wrong, seconds.
-    pub skew: i64,
-    /// When it was alive last, true seconds.
-    pub alive: i64,
-    pub job: Option<Job>,
-    pub receiving: Option<Receiving>,
-    /// It dies between the next two files it writes.
-    pub tear: bool,
-    /// Yesterday's var, and when it came back.
-    pub backup: Option<Here>,
-    pub restored_at: usize,
-    /// Whom its running instance could not ask, and when it asked and took.
-    pub missed: BTreeSet<usize>,
-    pub took_at: usize,
-}
-
-/// The data of one replication in one copy: numbers of writes.
-#[derive(Debug, Clone, Default)]
-pub struct Data {
-    pub writes: BTreeSet<usize>,
-    /// A transfer ended in the middle.
-    pub torn: bool,
-}
-
-/// One acknowledged write.
-#[derive(Debug, Clone)]
-pub struct Write {
-    pub node: usize,
-    pub copy: usize,
-    pub epoch: u64,
-    pub at: usize,
-}
-
-pub struct World {
-    pub nodes: Vec<Node>,
-    pub cut: BTreeSet<(usize, usize)>,
-    /// By copy and replication.
-    pub data: Vec<Vec<Data>>,
-    pub writes: Vec<Write>,
-    /// Writes that someone has chosen to lose.
-    pub given_up: BTreeSet<usize>,
-    /// Writes that a takeover left behind, and said so.
-    pub left_behind: BTreeSet<usize>,
-    /// Who may give up whose writes: epoch, keeper's copy, loser's copy.
-    pub chosen: BTreeSet<(u64, usize, usize)>,
-    /// When authority was taken: epoch, copy, step.
-    pub taken: Vec<(u64, usize, usize)>,
-    /// What was frozen in a round.
-    pub rounds: Vec<Vec<BTreeSet<usize>>>,
-    /// True time in seconds, and in events.
-    pub time: i64,
-    pub events: usize,
-    /// Who is being written to takes what it has for a replica, or was made ready to lose it.
-    pub unaware: bool,
-    pub refused: Option<Refusal>,
-    pub warnings: Vec<String>,
-    pub story: Vec<String>,
-}
 
 /// A machine that knows nothing yet.
 fn fresh(node: &str, rids: usize) -> &'static Here {
@@ -147,6 +61,7 @@ impl World {
             chosen: BTreeSet::new(),
             taken: Vec::new(),
             rounds: Vec::new(),
+            clock_set: false,
             time: 0,
             events: 0,
             unaware: false,
