@@ -5,7 +5,7 @@ use super::execute::Run;
 use super::{call, gates};
 use crate::authority::start::{Answers, Decision, Go, How, View, decide};
 use crate::authority::words::list;
-use crate::authority::{Here, Learned};
+use crate::authority::{Here, Learned, Refusal};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::boot::booted_at;
@@ -312,6 +312,30 @@ pub fn hand_back(cleared: &mut Cleared, before: &Here) {
         }
         Err(e) => cleared.desk.log.error(format!("authority over {service} could not be given back: {e}")),
     }
+}
+
+/// What a start would do before its first resource, in words, or why it would be refused; nothing is written anywhere.
+pub fn foresee(service: &Service, host: &Host, log: &Logger, how: &How) -> Result<(Vec<String>, Option<Refusal>)> {
+    let mut desk = Desk::load(service, host, log, true, false);
+    let answers = desk.look()?;
+    let go = match desk.decide(&answers, how) {
+        Decision::Go(go) => go,
+        Decision::Refuse(refusal) => return Ok((Vec::new(), Some(refusal))),
+    };
+    let from = desk.here.holder().map_or_else(|_| "whoever had them".into(), |h| h.node);
+    let mut lines = Vec::new();
+    lines.extend(
+        go.handover
+            .iter()
+            .map(|node| format!("{node} hands over: sends what has changed while it runs, stops, sends its last writes. nothing is lost")),
+    );
+    lines.extend(go.stop.iter().map(|node| format!("stop on {node}, whose writes are given up")));
+    lines.extend(go.claim.filter(|_| go.handover.is_none()).map(|epoch| format!("take the data over from {from} (epoch {epoch})")));
+    // of a start that changes nothing about the data, who did not answer is told when it is done
+    if go.claim.is_some() {
+        lines.extend(go.warnings.iter().map(|w| format!("warning: {w}")));
+    }
+    Ok((lines, None))
 }
 
 /// Writes a line of history: authority was taken or given, with whom, and how long the service took to run again.

@@ -53,6 +53,12 @@ pub struct Plan {
     pub service: String,
     /// The action.
     pub action: String,
+    /// What comes before all steps: authority taken over, and what the person at the terminal should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<String>,
+    /// Nothing of it would be done now: why, and what to type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// In order.
     pub stages: Vec<Stage>,
 }
@@ -149,7 +155,7 @@ pub fn plan(service: &Service, host: &Host, name: &str, pass: &Pass, selection: 
             }
         }
     }
-    Plan { service: service.name.clone(), action: name.into(), stages }
+    Plan { service: service.name.clone(), action: name.into(), first: Vec::new(), refused: None, stages }
 }
 
 /// `fs:a`, as `[subset#fs:a]` names it: by the kind of section, not the full type.

@@ -72,14 +72,30 @@ pub fn plans(service: &Service, host: &Host, log: &Logger, info: &Info, options:
     let report = status::evaluate(service, host, log, status::Depth::NoSync);
     let of = |name: &str, pass: &Pass, report: Option<&ServiceReport>| plan(service, host, name, pass, &selection, report);
     let boot = if service.is_autostart() && service.hbs().next().is_none() { Id::Start } else { Id::StartStandby };
-    Ok(match info.id {
+    let (mut first, mut refused) = (Vec::new(), None);
+    if matches!(info.id, Id::Start | Id::Restart | Id::Takeover | Id::StartGroup(_)) {
+        let how = How { takeover: info.id == Id::Takeover, force: options.force, abandon: options.abandon.clone() };
+        (first, refused) = authority::foresee(service, host, log, &how)?;
+    }
+    let mut plans = match info.id {
+        Id::Takeover => vec![of("start", &Pass::START, Some(&report))],
+        Id::Giveback => {
+            first.push("bring home what has changed, in rounds, while the service runs here".into());
+            first.push("stop, send the last writes, give authority to home, start there".into());
+            vec![of("stop", &Pass::stop(false), Some(&report))]
+        }
         Id::Restart => vec![of("stop", &Pass::stop(options.force), Some(&report)), of("start", &Pass::START, None)],
         Id::Switch => vec![of("stop", &Pass::stop(options.force), Some(&report))],
         id => {
             let id = if id == Id::Boot { boot } else { id };
             Pass::of(id, options.force).map(|pass| of(info.name, &pass, Some(&report))).into_iter().collect()
         }
-    })
+    };
+    if let Some(plan) = plans.first_mut() {
+        plan.first = first;
+        plan.refused = refused.map(|r| r.to_string());
+    }
+    Ok(plans)
 }
 
 fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {

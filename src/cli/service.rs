@@ -135,12 +135,18 @@ fn devices(session: &Session, id: Id, service: &Service, log: &Logger) -> String
 /// `--plan`: what would be done, in order, each with its reason.
 fn plan(session: &Session, info: &Info, service: &Service, log: &Logger) -> Result<(u8, String)> {
     let plans = start::plans(service, &session.host, log, info, &session.args.options)?;
+    let refused: Vec<&String> = plans.iter().filter_map(|p| p.refused.as_ref()).collect();
+    refused.iter().for_each(|why| log.error(format!("it would be refused now: {why}")));
+    let code = u8::from(!refused.is_empty());
     if session.args.format == Format::Json {
-        return Ok((0, format!("{}\n", serde_json::to_string(&plans).unwrap_or_default())));
+        return Ok((code, format!("{}\n", serde_json::to_string(&plans).unwrap_or_default())));
     }
     let mut text = String::new();
     for plan in plans {
         text.push_str(&format!("{} {}\n", plan.action, plan.service));
+        for line in &plan.first {
+            text.push_str(&format!("  {line}\n"));
+        }
         if plan.stages.is_empty() {
             text.push_str("  nothing to do\n");
         }
@@ -157,5 +163,5 @@ fn plan(session: &Session, info: &Info, service: &Service, log: &Logger) -> Resu
             }
         }
     }
-    Ok((0, text))
+    Ok((code, text))
 }
