@@ -18,6 +18,7 @@ mod bulk;
 mod clean;
 mod copies;
 mod danger;
+mod dead_peers;
 mod dst_snap;
 mod failover;
 mod faults;
