@@ -188,17 +188,21 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
     let seen = alive::last(var).filter(|last| *last > now).or_else(|| alive::before(var, booted_at()));
     let down = seen.map(|seen| now - seen);
     let begun = Instant::now();
+    let mut said = false;
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     loop {
         let answers = desk.look()?;
         let over = run.options.dry_run || begun.elapsed() >= wait || run.host.peers.waited();
+        if over {
+            run.host.peers.wait_no_more();
+        }
         let view = View { here: &desk.here, answers: &answers, flex: run.service.is_flex() };
         match rules::boot(&view, down, alone, over) {
             Boot::Start => return Ok(None),
             Boot::Standby(why) => return Ok(Some(why)),
             Boot::Wait => {}
         }
-        if begun.elapsed() < Duration::from_secs(9) {
+        if !std::mem::replace(&mut said, true) {
             run.log.info(format!(
                 "no node of another copy answers: asking again for {} (boot_wait)",
                 span(chrono::Duration::from_std(wait).unwrap_or_default())
@@ -210,9 +214,6 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
                 return Err(stopped(run, "boot", Error::Reported));
             }
             std::thread::sleep(Duration::from_millis(100));
-        }
-        if begun.elapsed() >= wait {
-            run.host.peers.wait_no_more();
         }
         run.host.peers.forget_silent();
     }
