@@ -6,10 +6,10 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 NAMES = allservices allupservices alldownservices allprimaryservices allsecondaryservices svcmon svcfreeze svcthaw svcfrozen nodemgr
 
 .DEFAULT_GOAL := build
-.PHONY: help build test lint bench demo install deps clean
+.PHONY: help build test lint bench bench-peers demo install deps clean
 
 help:           ## this
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build:          ## the optimised program: target/release/svcmgr
 	$(CARGO) build --release --locked
@@ -30,6 +30,9 @@ lint:           ## format and clippy
 
 bench: deps build ## figures of docs/performance.md
 	@scripts/bench.sh $(RELEASE)/svcmgr
+
+bench-peers: deps ## its figures of starts whose peers are dead: 4 minutes (as root)
+	DEAD_PEERS=50 $(CARGO) test --locked --test nodes dead_peers -- --nocapture
 
 demo: deps build ## two nodes on this machine, a service, its replication, a failover; KEEP=1 leaves them up
 	@KEEP=$(KEEP) demo/demo.sh $(RELEASE)/svcmgr

@@ -57,31 +57,36 @@ pub fn gate(
 }
 
 /// Asks every other node of the service how it stands. Nothing is written anywhere; it takes 10 seconds at most.
-/// A peer that was silent once is not waited for again by the same command.
+/// A peer that was silent once is not waited for again by the same command: the first of its services asks the peers
+/// of all of them.
 pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answers {
     let begun = Instant::now();
     let rids = here.copies.rids.iter().map(|rid| (rid.clone(), Detail::default()));
     let question = Question { rids: rids.collect(), ..question(here) };
-    let peers: Vec<&String> = service.config.scope.peers().collect();
-    std::thread::scope(|scope| {
+    let own: Vec<String> = service.config.scope.peers().cloned().collect();
+    let mut peers = own.clone();
+    peers.extend(host.peers.expected().into_iter().filter(|peer| !own.contains(peer)));
+    let mut answers: Answers = std::thread::scope(|scope| {
         let asked: Vec<_> = peers
             .into_iter()
             .map(|peer| {
-                let question = &question;
+                let (question, of) = (&question, peer.clone());
                 let ask = move || {
-                    host.peers.connect(peer)?;
+                    host.peers.connect(&of)?;
                     let left = ALL.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
-                    let answer = gate(host, log, &service.name, peer, question, true, left);
+                    let answer = gate(host, log, &service.name, &of, question, true, left);
                     if answer.is_err() && begun.elapsed() >= ALL {
-                        host.peers.give_up(peer, "svcmgr there does not answer in time");
+                        host.peers.give_up(&of, "svcmgr there does not answer in time");
                     }
                     answer
                 };
-                (peer.clone(), scope.spawn(ask))
+                (peer, scope.spawn(ask))
             })
             .collect();
         asked.into_iter().map(|(peer, t)| (peer, t.join().unwrap_or_else(|_| Err("internal error".into())))).collect()
-    })
+    });
+    answers.retain(|peer, _| own.contains(peer));
+    answers
 }
 
 /// Runs svcmgr on `peer` for the service, its lines shown as they come. The error says what failed; the lines say why.

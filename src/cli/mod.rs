@@ -30,7 +30,9 @@ use crate::log::{Level, Logger, Sink};
 use crate::render::color::Palette;
 use args::{Args, Program};
 use console::{Console, err, out};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -183,12 +185,26 @@ fn consent(args: &Args) -> Arc<Consent> {
         if !watched {
             return false;
         }
-        err(&format!("{} does not answer. Start here what it holds? Its last writes are not here. [y/N]", silent.join(", ")));
-        let mut line = String::new();
-        _ = std::io::stdin().read_line(&mut line);
-        matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
+        err(&format!(
+            "{} does not answer. Start here what is held there, and on any other node that does not answer? Last writes are not here. [y/N]",
+            silent.join(", ")
+        ));
+        typed().is_some_and(|line| matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
     };
     Arc::new(Consent { yes: args.yes, from: args.options.from.clone(), ask: Box::new(ask), answer: Mutex::default() })
+}
+
+/// A line from the terminal; none if a signal comes first.
+fn typed() -> Option<String> {
+    let stdin = std::io::stdin();
+    while !crate::cmd::system::interrupted() {
+        let ready = poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], PollTimeout::from(100u8));
+        if ready.is_ok_and(|n| n > 0) {
+            let mut line = String::new();
+            return stdin.read_line(&mut line).ok().map(|_| line);
+        }
+    }
+    None
 }
 
 fn act(session: &mut Session, program: &Program) -> Result<u8> {
@@ -212,6 +228,9 @@ fn act(session: &mut Session, program: &Program) -> Result<u8> {
     let many = names.len() != 1 || matches!(program, Program::All(_));
     if many {
         session.args.options.consent = Some(consent(&session.args));
+    }
+    if names.len() > 1 && (info.class == Class::Run || info.id == Id::Where) {
+        session.host.peers.expect(targets::peers(session, &names));
     }
     let outcomes = run_all(session, info, &names, many);
     where_is::end(session);

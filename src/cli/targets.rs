@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::log::{Logger, Memory};
 use crate::service::{build, status};
 use crate::status::Status;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What 2014 answered to `svcmgr ACTION` alone.
@@ -78,6 +79,15 @@ fn expand(words: &[String], known: &[String], may_be_new: bool) -> Result<Vec<St
     let mut seen = std::collections::HashSet::new();
     names.retain(|n| seen.insert(n.clone()));
     Ok(names)
+}
+
+/// The other nodes of all these services.
+pub fn peers(session: &Session, names: &[String]) -> Vec<String> {
+    let files = names.iter().filter_map(|name| EnvFile::load(&session.host.paths.env_file(name)).ok());
+    let scopes = files.map(|env| ServiceConfig::new(Arc::new(env), &session.host.node).scope);
+    let ours = scopes.filter(|scope| scope.everyone().any(|n| *n == session.host.node));
+    let all: BTreeSet<String> = ours.flat_map(|scope| scope.peers().cloned().collect::<Vec<_>>()).collect();
+    all.into_iter().collect()
 }
 
 fn filter(session: &Session, mut names: Vec<String>, which: Which) -> Result<Vec<String>> {

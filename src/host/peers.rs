@@ -56,6 +56,8 @@ struct Reached {
     sockets: AtomicUsize,
     /// No more waiting for peers that are silent.
     waited: AtomicBool,
+    /// Those that the command's services will need, until somebody asks them all.
+    expected: Mutex<Vec<String>>,
     /// Of the sockets.
     folder: OnceLock<Option<PathBuf>>,
 }
@@ -140,6 +142,19 @@ impl Peers {
     /// They have.
     pub fn waited(&self) -> bool {
         self.reached.waited.load(Ordering::SeqCst)
+    }
+
+    /// All peers of the services that the command is about: the first who asks any of them asks all of them, as
+    /// silent ones are waited for once then, not one after the other.
+    pub fn expect(&self, nodes: Vec<String>) {
+        if let Ok(mut expected) = self.reached.expected.lock() {
+            *expected = nodes;
+        }
+    }
+
+    /// Those that nobody has asked yet: the caller does.
+    pub fn expected(&self) -> Vec<String> {
+        self.reached.expected.lock().map(|mut nodes| std::mem::take(&mut *nodes)).unwrap_or_default()
     }
 
     /// For the rest of the command nobody asks `node` again: it has let us in, and does not answer.

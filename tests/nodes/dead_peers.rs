@@ -12,7 +12,13 @@ const DEATHS: [(&str, Act, Act); 6] = [
     ("cable cut", Act::Ctl("cut"), Act::Ctl("heal")),
     ("answers are lost", Act::Ctl("mute"), Act::Ctl("heal")),
     ("frozen: TCP connects, nothing answers", Act::Ctl("freeze"), Act::Ctl("thaw")),
-    ("svcmgr hangs there", Act::Sh("mv /opt/opensvc/bin/svcmgr /disk; printf '#!/bin/sh\\nexec sleep 1000\\n' >/opt/opensvc/bin/svcmgr; chmod 755 /opt/opensvc/bin/svcmgr"), Act::Sh("mv /disk/svcmgr /opt/opensvc/bin/svcmgr; pkill -x sleep -f 'sleep 1000' || true")),
+    (
+        "svcmgr hangs there",
+        Act::Sh(
+            "mv /opt/opensvc/bin/svcmgr /disk; printf '#!/bin/sh\\nexec sleep 1000\\n' >/opt/opensvc/bin/svcmgr; chmod 755 /opt/opensvc/bin/svcmgr",
+        ),
+        Act::Sh("mv /disk/svcmgr /opt/opensvc/bin/svcmgr; pkill -x sleep -f 'sleep 1000' || true"),
+    ),
     ("connection refused", Act::Sh("pkill -o -x sshd"), Act::Sh("/usr/sbin/sshd")),
 ];
 
@@ -31,9 +37,11 @@ fn done(bed: &Nodes, act: Act) {
     }
 }
 
+/// Not all have the same peers: they are waited for at the same time all the same.
 fn service(i: usize) -> String {
+    let peers = ["d1 d2", "d1", "d2"][i % 3];
     format!(
-        "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = d1 d2\nautostart_node = n1\n\
+        "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = {peers}\nautostart_node = n1\n\
          [fs#1]\ntype = tmpfs\ndev = none\nmnt = /srv/s{i:02}\n\
          [sync#1]\nsrc = /srv/s{i:02}/\ndst = /disk/s{i:02}\ntarget = drpnodes\n"
     )

@@ -9,6 +9,7 @@ use crate::log::Level;
 use crate::state::gate::{Answer, Question};
 use crate::state::history::Entry;
 use crate::sync::Class;
+use std::time::Instant;
 
 /// What a recovery node may be for: anything but production. In the order 2014 printed it.
 const NOT_PRD: [&str; 9] = ["TMP", "PRA", "FOR", "INT", "DRP", "DEV", "PPRD", "REC", "TST"];
@@ -107,7 +108,13 @@ fn ask(work: &Work, peer: &str, tasks: &[Task]) -> Result<Answer, String> {
         (task.res.rid.clone(), task.driver.question(&cx, peer))
     });
     let question = Question { rids: rids.collect(), ..call::question(&work.here) };
-    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, work.options.dry_run, call::PATIENCE)?;
+    let begun = Instant::now();
+    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, work.options.dry_run, call::PATIENCE);
+    if answer.is_err() && begun.elapsed() >= call::PATIENCE {
+        // not waited for again by the other services of the command
+        work.host.peers.give_up(peer, "svcmgr there does not answer in time");
+    }
+    let answer = answer?;
     learn(work, &answer);
     Ok(answer)
 }
