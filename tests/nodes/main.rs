@@ -23,6 +23,7 @@ mod dst_snap;
 mod failover;
 mod faults;
 mod handover;
+mod many;
 mod own_files;
 mod resources;
 mod rounds;
