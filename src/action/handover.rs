@@ -180,7 +180,10 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         return Ok(());
     }
     authority::stopped(run.service, run.host, run.log)?;
-    let epoch = desk.here.highest().max(answers.values().filter_map(|a| Some(a.as_ref().ok()?.epoch)).max().unwrap_or(0)) + 1;
+    // above what others were promised, too: two of one epoch would be a split
+    let told = |a: &Answer| a.epoch.max(a.promise.as_ref().map_or(0, |p| p.epoch));
+    let told = answers.values().filter_map(|a| a.as_ref().ok()).map(told);
+    let epoch = told.fold(desk.here.highest(), u64::max) + 1;
     let ours = desk.change(|here| {
         let from = here.copy().map(|c| c.name.clone());
         let ours = here.holds();

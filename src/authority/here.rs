@@ -270,7 +270,8 @@ impl Here {
         let mut rival = None;
         let mut traces = self.highest();
         for answer in answers {
-            let Some(answer) = answer else { return false };
+            // who is at work with it may be taking over, with a promise of ours that could not be written down
+            let Some(answer) = answer.filter(|a| a.busy.is_none()) else { return false };
             traces = traces.max(answer.epoch);
             let Some(holder) = answer.holder.clone().filter(|_| answer.unsure.is_none()) else { continue };
             match &best {
@@ -295,7 +296,8 @@ impl Here {
     pub fn promise_to(&mut self, claim: &Promise, busy: Option<&str>) -> Result<(), String> {
         let holder = match self.holder() {
             Ok(holder) => holder,
-            // it cannot be written down, and need not: the claimant has seen of which epoch the data here are
+            // it cannot be written down: nothing is settled here while the claimant is at work. It has seen of which
+            // epoch the data here are
             Err(_) if claim.epoch > self.highest() => return busy.map_or(Ok(()), |what| Err(what.to_owned())),
             Err(why) => return Err(format!("{} does not know who holds {}: {why}", self.node, self.service)),
         };

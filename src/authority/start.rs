@@ -181,6 +181,15 @@ fn silent<'a>(view: &View<'a>, of: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a s
 fn unsure(view: &View, why: &str) -> Refusal {
     let (service, node) = (&view.here.service, &view.here.node);
     let silent: Vec<String> = silent(view, |_| true).into_iter().map(|(n, _)| n.to_owned()).collect();
+    let busy = answered(view).find(|(_, a)| a.busy.is_some());
+    if let Some((peer, answer)) = busy {
+        return Refusal {
+            what: format!("{service} is not started on {node}: it is not known which copy of the data is the newest"),
+            why: format!("{why}. {peer} is doing `{}` at this moment", answer.busy.as_deref().unwrap_or_default()),
+            stake: "newer writes on another node".into(),
+            remedy: format!("on {node}: svcmgr -s {service} start   (again, when {peer} is done)"),
+        };
+    }
     let (who, remedy) = if silent.is_empty() {
         let last =
             answered(view).filter(|(_, a)| a.up_until > view.here.last_run.as_ref().and_then(|r| r.until)).max_by_key(|(_, a)| a.up_until);

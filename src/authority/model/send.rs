@@ -231,7 +231,11 @@ impl World {
         if let Some(lost) = self.data[copy_of(giver)].iter().enumerate().find_map(left) {
             return Err(format!("w{lost} is not handed over from {} to {}", NAMES[giver], NAMES[taker]));
         }
-        let epoch = self.nodes[giver].here.highest().max(self.nodes[taker].here.highest()) + 1;
+        let reached = (0..NAMES.len()).filter(|p| self.reach(giver, *p)).map(|p| {
+            let answer = self.answer(p);
+            answer.epoch.max(answer.promise.map_or(0, |p| p.epoch))
+        });
+        let epoch = reached.fold(self.nodes[giver].here.highest(), u64::max) + 1;
         let here = &self.nodes[giver].here;
         let copy = here.copies.of_node(NAMES[taker]).unwrap().name.clone();
         let from = here.copy().map(|c| c.name.clone());
