@@ -194,6 +194,18 @@ pub fn last_run(host: &Host, service: &str, up: bool) -> Option<LastRun> {
     Some(LastRun { until: seen.max(run.since), crashed: true, ..run })
 }
 
+/// A node that has forgotten who holds the data asks the others. That it cannot is no failure of what is done next.
+pub fn recall(run: &Run) {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    let Some(why) = desk.here.record.fault().filter(|_| desk.here.copies.replicated()).map(str::to_owned) else { return };
+    let looked = desk.look();
+    match (looked, desk.here.holder()) {
+        (Ok(_), Ok(holder)) => run.log.info(format!("{} holds the data of {}, say the other nodes ({why})", holder.node, run.service.name)),
+        (Err(e), _) => run.log.warning(e.to_string()),
+        (Ok(_), Err(why)) => run.log.warning(format!("it is still not known who holds the data of {}: {why}", run.service.name)),
+    }
+}
+
 /// The run is over: nothing of the service's data is written here any more.
 pub fn stopped(service: &Service, host: &Host, log: &Logger) -> Result<()> {
     let var = &host.paths.var;

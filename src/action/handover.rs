@@ -308,17 +308,17 @@ pub fn move_to(run: &Run, desk: &Desk, to: &str, abandon: bool) -> Result<()> {
     let clock = run.host.clock.now().to_rfc3339();
     let mut words = vec!["prepare", "--from", node.as_str(), "--clock", clock.as_str()];
     words.extend(abandon.then_some(["--abandon", to]).into_iter().flatten());
-    call::remote(run.host, run.log, name, to, &words, PREPARE)?;
+    call::remote((run.host, run.log, run.options), name, to, &words, PREPARE)?;
     if let Err(e) = handover(run, to) {
         if let Error::Text(why) = &e {
             run.log.error(why.clone());
         }
-        if let Err(more) = call::remote(run.host, run.log, name, to, &["prepare", "--from", node, "--undo"], PREPARE) {
+        if let Err(more) = call::remote((run.host, run.log, run.options), name, to, &["prepare", "--from", node, "--undo"], PREPARE) {
             run.log.warning(format!("{to} is still ready to receive: {more}. on {to}: svcmgr -s {name} stop"));
         }
         return Err(Error::Reported);
     }
-    call::remote(run.host, run.log, name, to, &["start"], START).map_err(|e| {
+    call::remote((run.host, run.log, run.options), name, to, &["start"], START).map_err(|e| {
         if let Error::Text(why) = &e {
             run.log.error(why.clone());
         }

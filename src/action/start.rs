@@ -42,6 +42,10 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         Id::ResourceMonitor => monitor(&run, &selection),
         Id::Handover | Id::Prepare => give_or_receive(&run, info).map_err(|e| stopped(&run, info.name, e)),
         id => match Pass::of(id, options.force) {
+            Some(pass) if id == Id::StartStandby => {
+                authority::recall(&run);
+                one_pass(&run, info.name, &pass, &selection)
+            }
             Some(pass) if matches!(id, Id::StartGroup(_)) => start_group(&run, info, &pass, &selection),
             Some(pass) => one_pass(&run, info.name, &pass, &selection),
             None => Err(Error::text(format!("{} is not supported by this version", info.name))),
@@ -108,9 +112,13 @@ fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
 /// A start that is agreed on. Authority that was taken for a start that comes to nothing goes back.
 pub fn begin(run: &Run, name: &str, agreed: authority::Agreed, how: &How, selection: &Selection) -> Result<()> {
     conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
+    cleared_pass(run, name, agreed, how, &Pass::START, selection)
+}
+
+fn cleared_pass(run: &Run, name: &str, agreed: authority::Agreed, how: &How, pass: &Pass, selection: &Selection) -> Result<()> {
     let (before, started) = (agreed.desk.here.clone(), run.host.clock.now());
     let mut cleared = authority::clear(run, agreed, how).map_err(|e| stopped(run, name, e))?;
-    let done = one_pass(run, name, &Pass::START, selection);
+    let done = one_pass(run, name, pass, selection);
     if done.is_err() && cleared.taken && !run.ran.load(Ordering::SeqCst) && !run.options.disable_rollback {
         authority::hand_back(&mut cleared, &before);
     }
@@ -124,9 +132,8 @@ pub fn begin(run: &Run, name: &str, agreed: authority::Agreed, how: &How, select
 /// The parts of a start. Who may not start all of the service may not start a part of it.
 fn start_group(run: &Run, info: &Info, pass: &Pass, selection: &Selection) -> Result<()> {
     let how = How { force: run.options.force, ..How::default() };
-    let _cleared =
-        authority::agree(run, &how).and_then(|agreed| authority::clear(run, agreed, &how)).map_err(|e| stopped(run, info.name, e))?;
-    one_pass(run, info.name, pass, selection)
+    let agreed = authority::agree(run, &how).map_err(|e| stopped(run, info.name, e))?;
+    cleared_pass(run, info.name, agreed, &how, pass, selection)
 }
 
 /// Asks all addresses at the same time whether they are taken elsewhere; nothing has been changed yet.
@@ -170,6 +177,7 @@ fn boot(run: &Run, selection: &Selection) -> Result<()> {
             Some(why) => run.log.warning(format!("{} is not started by boot: {why}", run.service.name)),
         }
     }
+    authority::recall(run);
     one_pass(run, "startstandby", &standby, selection)
 }
 

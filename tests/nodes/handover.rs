@@ -67,3 +67,51 @@ fn data_that_would_not_go_along_keep_authority_where_it_is() {
     bed.sh("n1", "svc1 enable --rid sync#1");
     bed.sh("n2", "svc1 takeover; grep -q late /srv/data/log");
 }
+
+#[test]
+fn a_primary_that_was_newly_installed_does_not_empty_the_copy() {
+    let bed = bed("");
+    bed.sh("n1", "echo kept >>/srv/data/log; svc1 sync update --force");
+    bed.ctl("crash", &["n1"]);
+    bed.ctl("boot", &["n1"]);
+    bed.sh("n1", "rm -rf /opt/opensvc/var/* /srv/data/*; svc1 start");
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("n1 has forgotten that it ever was"), "{}", said.stderr);
+    bed.sh("n2", "grep -q kept /srv/data/log");
+    // the way out that is printed
+    bed.sh("n1", "svc1 stop");
+    bed.sh("n2", "svc1 start; grep -q kept /srv/data/log");
+    bed.sh("n2", "svc1 giveback");
+    bed.sh("n1", "grep -q kept /srv/data/log; svc1 sync update --force");
+}
+
+#[test]
+fn a_copy_that_has_forgotten_whose_it_is_asks_again() {
+    let bed = bed("");
+    bed.sh("n2", "echo '{' >/opt/opensvc/var/svc1/authority.json");
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("on n2: svcmgr -s svc1 startstandby"), "{}", said.stderr);
+    let said = bed.run("n2", "svc1 startstandby");
+    assert!(said.stderr.contains("n1 holds the data of svc1, say the other nodes"), "{}", said.stderr);
+    bed.sh("n1", "svc1 sync update --force");
+}
+
+#[test]
+fn writes_of_home_that_no_file_tells_of_are_not_overwritten() {
+    let bed = bed("");
+    bed.ctl("cut", &["n1"]);
+    bed.sh("n2", "svc1 start");
+    bed.sh("n1", "sleep 1; echo own >>/srv/data/log");
+    bed.ctl("heal", &["n1"]);
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    bed.sh("n1", "svc1 stop; echo '{' >'/opt/opensvc/var/svc1/sync#1.replica.json'");
+    let said = bed.run("n2", "svc1 giveback");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("n1 has written data after n2 took over"), "{}", said.stderr);
+    bed.sh("n1", "grep -q own /srv/data/log");
+    bed.sh("n2", "svc1 giveback --abandon n1");
+    bed.sh("n1", "! grep -q own /srv/data/log; grep -q 'start n2' /srv/data/log");
+}

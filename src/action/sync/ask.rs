@@ -1,10 +1,10 @@
 //! The gate, from the sender's side: each peer is asked once, all at the same time, what it lets in.
 
-use super::{Task, Work, by_peer, carry, decide, own_files};
+use super::{Task, Work, by_peer, carry, decide, own_files, round};
 use crate::action::authority::Desk;
-use crate::action::call;
-use crate::authority::Learned;
+use crate::action::{Id, call};
 use crate::authority::words::instant;
+use crate::authority::{Learned, Refusal};
 use crate::log::Level;
 use crate::state::gate::{Answer, Question};
 use crate::state::history::Entry;
@@ -141,7 +141,31 @@ fn first_contact(work: &Work, peer: &str, answer: &Answer) -> Result<(), String>
 }
 
 fn refusal(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
-    mode_refusal(work, task, answer).or_else(|| answer.refusal(&task.res.rid))
+    mode_refusal(work, task, answer).or_else(|| answer.refusal(&task.res.rid)).or_else(|| forgotten(work, task, answer))
+}
+
+/// The peer has a copy that this node has sent, and this node knows nothing of it: it may be newly installed, and empty.
+fn forgotten(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
+    let (name, node, peer, rid) = (&work.service.name, &work.host.node, &task.peer, &task.res.rid);
+    if work.handover || work.id == Id::SyncFull || !round::crosses(work, task) {
+        return None;
+    }
+    let image = &answer.rids.get(rid)?.held.as_ref()?.image;
+    let ours = image.round.as_ref()?.rsplit(' ').next() == Some(node);
+    let known = work.here.sent.get(rid).is_some_and(|sent| sent.contains_key(peer));
+    if !ours || known {
+        return None;
+    }
+    let of = image.frozen_at.map_or_else(|| "an unknown time".into(), |at| instant(at, work.started));
+    let refusal = Refusal {
+        what: format!("{rid} of {name} is not sent from {node} to {peer}: {node} has forgotten that it ever was"),
+        why: format!("{peer} has a copy that {node} sent, of {of}; what {node} remembers of {name} was lost, and data may have been too"),
+        stake: format!("the copy on {peer}, if {node} was newly installed or restored"),
+        remedy: format!(
+            "if all data are on {node}, on {node}: svcmgr -s {name} sync full; if not, on {node}: svcmgr -s {name} stop, then on {peer}: svcmgr -s {name} start"
+        ),
+    };
+    Some(refusal.to_string())
 }
 
 /// The peer is for something else: production data on a test node, or the other way round.
