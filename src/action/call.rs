@@ -1,5 +1,6 @@
 //! Calls to the peers' gates: one question, one answer; all peers at the same time.
 
+use super::Options;
 use crate::authority::Here;
 use crate::authority::start::Answers;
 use crate::cmd::Cmd;
@@ -90,10 +91,17 @@ pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answer
 }
 
 /// Runs svcmgr on `peer` for the service, its lines shown as they come. The error says what failed; the lines say why.
-pub fn remote(host: &Host, log: &Logger, service: &str, peer: &str, words: &[&str], limit: Duration) -> Result<(), Error> {
+pub fn remote(
+    (host, log, options): (&Host, &Logger, &Options),
+    service: &str,
+    peer: &str,
+    words: &[&str],
+    limit: Duration,
+) -> Result<(), Error> {
     let remote = host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
     let mut argv = host.peers.svcmgr(&host.paths, peer);
     argv.extend(["-s".to_owned(), service.to_owned(), "--tell".to_owned()]);
+    argv.extend(options.cluster.then(|| "--cluster".to_owned())); // who may act here may there
     argv.extend(words.iter().map(|w| (*w).to_owned()));
     log.info(format!("exec 'svcmgr -s {service} {}' on node {peer}", words.join(" ")));
     let (told, from) = (log.clone(), peer.to_owned());

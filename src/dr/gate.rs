@@ -92,6 +92,11 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
     if let Err(e) = told(&mut desk, question, &mut answer) {
         answer.unsure = Some(e.to_string());
     }
+    let beside = desk.here.copies.of_node(&question.node).is_some_and(|c| Some(c) == desk.here.copy());
+    if beside && desk.here.receiving() {
+        // on shared disks: what is mounted here to receive must not be mounted there
+        answer.busy.get_or_insert_with(|| "prepare".into());
+    }
     stand(&desk, &mut answer);
     for (rid, detail) in &question.rids {
         let own = || own_files::refusal(host, log, name, question, look).filter(|_| rid == "sync#i0");

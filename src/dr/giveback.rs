@@ -38,7 +38,7 @@ fn give(run: &Run) -> Result<()> {
     if !desk.here.holds() {
         if let Some(node) = left_down(&desk, &answers) {
             run.log.info(format!("{name} was brought home to {node} and is not up there: starting it"));
-            return call::remote(run.host, run.log, name, &node, &["start"], handover::START);
+            return call::remote((run.host, run.log, run.options), name, &node, &["start"], handover::START);
         }
         if let Some(node) = home.nodes.iter().find(|n| desk.here.holding() == Some(&home) && up(n, &answers)) {
             run.log.info(format!("{name} is at home: it runs on {node}"));
@@ -60,7 +60,7 @@ fn give(run: &Run) -> Result<()> {
             return refuse(run, both_up(&desk, &peer));
         }
         run.log.warning(format!("what {peer} has written is given up, as you say (--abandon): the data of {node} are kept"));
-        call::remote(run.host, run.log, name, &peer, &["stop"], STOP)?;
+        call::remote((run.host, run.log, run.options), name, &peer, &["stop"], STOP)?;
     }
     handover::move_to(run, &desk, &to, abandon)
 }

@@ -48,7 +48,7 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
     }
     let clock = agreed.answers.get(from).and_then(|a| a.as_ref().ok()?.clock.as_deref()?.parse().ok());
     handover::prepare(run, from, clock, false)?;
-    if let Err(e) = call::remote(run.host, run.log, &run.service.name, from, &["handover", "--to", &node], HANDOVER) {
+    if let Err(e) = call::remote((run.host, run.log, run.options), &run.service.name, from, &["handover", "--to", &node], HANDOVER) {
         if let Error::Text(why) = &e {
             run.log.error(why.clone());
         }
@@ -65,7 +65,7 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
 /// Nodes whose writes are given up must not go on writing.
 fn stop_losers(run: &Run, nodes: &[String]) -> Result<()> {
     for node in nodes {
-        call::remote(run.host, run.log, &run.service.name, node, &["stop"], STOP)?;
+        call::remote((run.host, run.log, run.options), &run.service.name, node, &["stop"], STOP)?;
     }
     Ok(())
 }
