@@ -115,3 +115,14 @@ fn writes_of_home_that_no_file_tells_of_are_not_overwritten() {
     bed.sh("n2", "svc1 giveback --abandon n1");
     bed.sh("n1", "! grep -q own /srv/data/log; grep -q 'start n2' /srv/data/log");
 }
+
+#[test]
+fn a_file_written_twice_in_a_second_is_sent_twice() {
+    let bed = bed("");
+    let write = |text: &str, at: &str| bed.sh("n1", &format!("echo {text} >/srv/data/f; touch -d '2024-01-01 00:00:00.{at}' /srv/data/f"));
+    write("one", "3");
+    bed.sh("n1", "svc1 sync update --force");
+    write("two", "6");
+    bed.sh("n2", "svc1 takeover");
+    assert_eq!(bed.sh("n2", "cat /srv/data/f"), "two");
+}

@@ -77,7 +77,7 @@ fn passwd(w: &Words) -> String {
 }
 
 fn group(w: &Words) -> String {
-    w.rsync("sync#2", "", "/etc/group root@n3:/x/")
+    w.rsync("sync#2", "--modify-window=-1", "/etc/group root@n3:/x/")
 }
 
 fn stamps(w: &Words, rids: &[&str]) -> String {

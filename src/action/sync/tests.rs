@@ -92,7 +92,7 @@ impl Words {
     }
 
     fn data(&self, peer: &str) -> String {
-        self.rsync("sync#1", "", &format!("/etc/passwd root@{peer}:/x/"))
+        self.rsync("sync#1", "--modify-window=-1", &format!("/etc/passwd root@{peer}:/x/"))
     }
 
     fn stamps(&self, peer: &str, rid: &str) -> String {

@@ -123,5 +123,9 @@ fn the_sender_leaves_snapshots_alone() {
     let job =
         crate::sync::Job { peer: "n2".into(), class: crate::sync::Class::Nodes, mode: crate::sync::Mode::Update, epoch: 0, progress: None };
     bench.sync().send(&bench.cx("sync#1"), &job).unwrap_err();
-    assert!(replay.ran()[0].contains("--timeout=3600 --filter=P .svcmgr-* --exclude=.svcmgr-* -z -e "), "{:?}", replay.ran());
+    assert!(
+        replay.ran()[0].contains("--timeout=3600 --modify-window=-1 --filter=P .svcmgr-* --exclude=.svcmgr-* -z -e "),
+        "{:?}",
+        replay.ran()
+    );
 }

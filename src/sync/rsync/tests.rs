@@ -331,7 +331,7 @@ fn command(bench: &Bench, words: &str) -> String {
     let root = bench.dir.path().display();
     let ssh = crate::host::peers::SSH.join(" ");
     format!(
-        "rsync -HpogDtrlvx --stats --delete --force --timeout=3600 {words} -e {ssh} --rsync-path=env OPENSVC_ROOT={root} {root}/bin/svcmgr -s svc1 recv --rid 'sync#1' --epoch 0 -- rsync"
+        "rsync -HpogDtrlvx --stats --delete --force --timeout=3600 --modify-window=-1 {words} -e {ssh} --rsync-path=env OPENSVC_ROOT={root} {root}/bin/svcmgr -s svc1 recv --rid 'sync#1' --epoch 0 -- rsync"
     )
 }
 
