@@ -6,6 +6,8 @@ pub mod here;
 #[cfg(test)]
 mod model;
 pub mod receive;
+#[cfg(test)]
+mod refusals_tests;
 pub mod start;
 
 pub mod words;

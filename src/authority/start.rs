@@ -193,11 +193,11 @@ fn unsure(view: &View, why: &str) -> Refusal {
     let (who, remedy) = if silent.is_empty() {
         let last =
             answered(view).filter(|(_, a)| a.up_until > view.here.last_run.as_ref().and_then(|r| r.until)).max_by_key(|(_, a)| a.up_until);
-        let best = last.map_or(node, |(peer, _)| peer);
+        let (best, ran) = last.map_or((node, ""), |(peer, _)| (peer, ": it ran last"));
         (
             "the other nodes know less than the data tell".to_owned(),
             format!(
-                "on {best}: svcmgr -s {service} takeover --force   (takes the data of {best} for the newest: it ran last. compare first: svcmgr -s {service} where)"
+                "on {best}: svcmgr -s {service} takeover --force   (takes the data of {best} for the newest{ran}; compare first: svcmgr -s {service} where)"
             ),
         )
     } else {
@@ -330,7 +330,8 @@ fn over(view: &View, holder: &Holder) -> String {
     if here.copies.home().is_some_and(|h| Some(h) == here.copy()) {
         return format!("on {}: svcmgr -s {} giveback   (brings its data home and starts here)", at(view, holder).0, here.service);
     }
-    format!("{}   (makes a fresh copy here)", send(view, holder, &format!("sync full --abandon {}", here.node)))
+    let made = if at(view, holder).1 { "   (makes a fresh copy here)" } else { "" };
+    format!("{}{made}", send(view, holder, &format!("sync full --abandon {}", here.node)))
 }
 
 fn orphan(view: &View, holder: &Holder, data: &Data) -> Refusal {
@@ -464,26 +465,31 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
                 .join("; ")
         ),
         stake: format!("what {} wrote after the copy here, which {age}", list(&nodes)),
-        remedy: format!("on {node}: svcmgr -s {service} start   (takes over without {}, if it is dead)", list(&nodes)),
+        remedy: format!(
+            "on {node}: svcmgr -s {service} start   (takes over without {}, if {} dead)",
+            list(&nodes),
+            if nodes.len() == 1 { "it is" } else { "they are" }
+        ),
     })
 }
 
 /// Somebody who is not the holder has newer data than we.
 fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal> {
     let here = view.here;
-    let mut best: Option<(&String, DateTime<Local>, DateTime<Local>)> = None;
+    let mut best: Option<(&String, DateTime<Local>, Option<DateTime<Local>>)> = None;
     for rid in &here.copies.rids {
         let mine = here.data(rid).image.frozen_at;
         for (peer, answer) in answered(view).filter(|(peer, _)| here.copies.of_node(peer) != here.copy()) {
             let held = answer.rids.get(rid).and_then(|v| v.held.as_ref()).filter(|h| h.state == Some(State::Replica));
-            let (Some(theirs), mine) = (held.and_then(|h| h.image.frozen_at), mine.unwrap_or_default()) else { continue };
-            if theirs > mine && best.is_none_or(|(_, at, _)| theirs > at) {
+            let Some(theirs) = held.and_then(|h| h.image.frozen_at) else { continue };
+            if mine.is_none_or(|mine| theirs > mine) && best.is_none_or(|(_, at, _)| theirs > at) {
                 best = Some((peer, theirs, mine));
             }
         }
     }
     let Some((peer, theirs, mine)) = best else { return Ok(()) };
-    let said = format!("{peer} has a copy of {}, {node} of {}", instant(theirs, here.now), instant(mine, here.now), node = here.node);
+    let own = mine.map_or_else(|| "one of an unknown time".to_owned(), |at| format!("one of {}", instant(at, here.now)));
+    let said = format!("{peer} has a copy of {}, {} has {own}", instant(theirs, here.now), here.node);
     if how.force {
         go.warnings.push(format!("an older copy is chosen (--force): {said}"));
         return Ok(());
@@ -491,8 +497,14 @@ fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal> {
     Err(Refusal {
         what: format!("{} is not started on {}: {peer} has newer data", here.service, here.node),
         why: said,
-        stake: format!("{} of writes that {peer} has and {} has not", span(theirs - mine), here.node),
-        remedy: format!("on {peer}: svcmgr -s {0} start   (or here all the same: svcmgr -s {0} start --force)", here.service),
+        stake: match mine {
+            Some(mine) => format!("{} of writes that {peer} has and {} has not", span(theirs - mine), here.node),
+            None => format!("the writes that {peer} has and {} has not", here.node),
+        },
+        remedy: format!(
+            "on {peer}: svcmgr -s {0} start; or, with the older copy, on {1}: svcmgr -s {0} start --force",
+            here.service, here.node
+        ),
     })
 }
 
@@ -515,35 +527,34 @@ fn last_writes(view: &View, holder: &Holder, go: &mut Go) {
         go.warnings.push(format!("{node} does not answer ({why}): not asked. {copy}{age}: what {node} wrote after that is not here"));
         go.silent.push(node.to_owned());
     }
-    let said = nodes.iter().filter_map(|n| Some((n, view.answers.get(n)?.as_ref().ok()?)));
-    if let Some((node, answer)) = said.max_by_key(|(_, a)| a.up_until) {
-        let skew = skew(answer, here.now);
-        let (until, crashed) = (answer.up_until, answer.crashed);
-        match (until, of) {
-            (Some(until), Some(at)) if until > at => {
-                let (least, note) = if crashed { ("at least ", " (it crashed: it may have run longer)") } else { ("", "") };
-                go.warnings.push(format!(
-                    "{node} ran until {least}{}, {copy}: {least}{} of writes are on {node} only{note}. to lose nothing: stop, then svcmgr -s {} takeover",
-                    instant(until, here.now), if crashed { span(until - at) } else { lost(until - at) }, here.service
-                ));
-            }
-            (None, _) if answer.running != Some(true) => {
-                go.warnings.push(format!("{node} cannot tell until when {} ran there; {copy}", here.service))
-            }
-            _ => {}
+    let said: Vec<_> = nodes.iter().filter_map(|n| Some((n, view.answers.get(n)?.as_ref().ok()?))).collect();
+    match said.iter().filter_map(|(node, a)| Some((node, a.up_until?, a.crashed))).max_by_key(|(_, until, _)| *until) {
+        Some((node, until, crashed)) => go.warnings.extend(of.and_then(|of| unsent(view, node, until, of, crashed))),
+        None if said.len() == nodes.len() && !said.iter().any(|(_, a)| a.running == Some(true)) => {
+            go.warnings.push(format!("{} cannot tell until when {} ran there; {copy}", list(&nodes), here.service));
         }
-        if skew.abs() > Duration::seconds(60) {
-            go.warnings.push(format!(
-                "the clock of {node} is {} {} that of {}: compare times with care",
-                span(skew.abs()),
-                if skew > Duration::zero() { "ahead of" } else { "behind" },
-                here.node
-            ));
-        }
+        None => {}
+    }
+    for (node, skew) in said.iter().map(|(node, a)| (node, skew(a, here.now))).filter(|(_, s)| s.abs() > Duration::seconds(60)) {
+        let way = if skew > Duration::zero() { "ahead of" } else { "behind" };
+        go.warnings.push(format!("the clock of {node} is {} {way} that of {}: compare times with care", span(skew.abs()), here.node));
     }
     for (peer, why) in silent(view, |n| !nodes.iter().any(|x| x == n)) {
         go.warnings.push(format!("{peer} does not answer ({why}): not asked whether it has newer data"));
     }
+}
+
+/// What `node` wrote, until `until`, after the copy here was made.
+fn unsent(view: &View, node: &str, until: DateTime<Local>, of: DateTime<Local>, crashed: bool) -> Option<String> {
+    let (now, service) = (view.here.now, &view.here.service);
+    let (least, note) = if crashed { ("at least ", " (it crashed: it may have run longer)") } else { ("", "") };
+    let writes = if crashed { span(until - of) } else { lost(until - of) };
+    let ran = format!("{node} ran until {least}{}, this copy is of {}", instant(until, now), instant(of, now));
+    let back = format!(
+        "to have them after all, without what {} writes from now on: on {node}: svcmgr -s {service} takeover --abandon {0}",
+        view.here.node
+    );
+    (until > of).then(|| format!("{ran}: {least}{writes} of writes are on {node} only{note}. {back}"))
 }
 
 /// How far a peer's clock is ahead of ours.
