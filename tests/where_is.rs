@@ -56,7 +56,7 @@ fn holder(node: &str, copy: &str, epoch: u64) -> Holder {
 }
 
 fn image(time: &str) -> Image {
-    Image { id: None, frozen_at: Some(at(time)), round: Some(time.to_owned()) }
+    Image { frozen_at: Some(at(time)), round: Some(time.to_owned()), ..Image::default() }
 }
 
 /// An answer of `node`: what runs, who holds, what it has of sync#1.

@@ -331,6 +331,10 @@ fn wholly_down(run: &Run) -> std::result::Result<(), String> {
 
 /// Restarts monitored resources that are not up, as often as their `restart` says.
 fn monitor(run: &Run, selection: &Selection) -> Result<()> {
+    let desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, true);
+    if desk.here.copies.replicated() && !desk.here.holds() {
+        return Ok(()); // another copy has the newest data: nothing is started here
+    }
     let report = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
     if !run.service.hbs().any(|hb| !hb.disable && report.resources.iter().any(|r| r.rid == hb.rid && r.status.is_up())) {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use crate::config::scope::ServiceConfig;
 use crate::rid::kind_of;
+use std::collections::BTreeMap;
 
 /// Data that exist once: on disks that several nodes share, or on one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Copies {
     home: usize,
     /// Replications that carry data from copy to copy.
     pub rids: Vec<String>,
+    /// The names of the copies that each of them is sent to.
+    reach: BTreeMap<String, Vec<String>>,
 }
 
 /// Types of replications that make a copy of each target node.
@@ -54,9 +57,21 @@ impl Copies {
         let autostart = config.plain("DEFAULT", "autostart_node").unwrap_or_default().to_lowercase();
         let at = |node: &str| list.iter().position(|c| c.nodes.iter().any(|n| n == node));
         let home = autostart.split_whitespace().find_map(at).unwrap_or(0);
-        let mut copies = Self { list, home, rids: Vec::new() };
+        let mut copies = Self { list, home, rids: Vec::new(), reach: BTreeMap::new() };
         copies.rids = data_syncs(config).filter(|(_, _, target)| copies.crosses(config, target)).map(|(rid, ..)| rid).collect();
+        for (rid, _, target) in data_syncs(config) {
+            let site = |name: &str, nodes: &[String]| if has(&target, name) { nodes.to_vec() } else { Vec::new() };
+            let nodes = site("nodes", &scope.nodes).into_iter().chain(site("drpnodes", &scope.drpnodes));
+            let names = nodes.filter_map(|n| copies.of_node(&n).map(|c| c.name.clone())).collect();
+            copies.reach.insert(rid, names);
+        }
         copies
+    }
+
+    /// `rid` brings data to the copy of `node`, or starts there: home has all of them.
+    pub fn reaches(&self, rid: &str, node: &str) -> bool {
+        let Some(copy) = self.of_node(node) else { return false };
+        Some(copy) == self.home() || self.reach.get(rid).is_some_and(|names| names.contains(&copy.name))
     }
 
     /// Something is sent from one copy to another. Without, there is no authority to speak of.
@@ -152,6 +167,10 @@ mod tests {
         );
         assert_eq!(of(&format!("copies = site\n{}", sync("dds", "drpnodes"))), "nodes=n1+n2 drpnodes=d1+d2 home nodes sync#1");
         assert_eq!(of(&format!("copies = node\n{}", sync("rsync", "nodes"))), "n1=n1 n2=n2 d1=d1 d2=d2 home n1 sync#1");
+        let two =
+            copies(&format!("{sites}copies = node\n{}{}", sync("rsync", "nodes"), sync("rsync", "drpnodes").replace("sync#1", "sync#2")));
+        let reached = |rid: &str| two.nodes().filter(|n| two.reaches(rid, n)).cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!((reached("sync#1"), reached("sync#2")), ("n1 n2".into(), "n1 d1 d2".into()));
         assert!(!copies(&format!("{sites}{}", sync("rsync", "nodes"))).replicated());
         assert!(copies(&format!("{sites}{}", sync("rsync", "drpnodes"))).replicated());
     }

@@ -161,6 +161,11 @@ impl Here {
         self.replicas.values().filter_map(|r| r.known().map(|r| r.epoch)).fold(record, u64::max)
     }
 
+    /// The replications that bring data to this node's copy, or send them from home.
+    pub fn rids(&self) -> Vec<String> {
+        self.copies.rids.iter().filter(|rid| self.copies.reaches(rid, &self.node)).cloned().collect()
+    }
+
     /// What the data of `rid` are here.
     pub fn data(&self, rid: &str) -> Data {
         let file = self.replicas.get(rid).unwrap_or(&Known::Absent);

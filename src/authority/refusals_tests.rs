@@ -30,7 +30,7 @@ fn holder(epoch: u64, copy: &str, node: &str, since: &str) -> Holder {
 }
 
 fn image(frozen: &str) -> Image {
-    Image { id: None, frozen_at: Some(at(frozen)), round: None }
+    Image { id: None, frozen_at: Some(at(frozen)), ..Image::default() }
 }
 
 /// A node with a file of its data.

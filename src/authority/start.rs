@@ -136,7 +136,7 @@ fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
     if let Some((peer, answer)) = up {
         let remedy = if same_site(view, peer) || !view.here.copies.replicated() {
             format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
-        } else if holds(peer) && view.here.copies.rids.iter().any(|rid| view.here.data(rid).state == Some(State::Orphan)) {
+        } else if holds(peer) && view.here.rids().iter().any(|rid| view.here.data(rid).state == Some(State::Orphan)) {
             format!(
                 "on {peer}: svcmgr -s {service} giveback   (brings its data here and starts it here; see first: svcmgr -s {service} where)"
             )
@@ -280,7 +280,7 @@ fn claims_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
 
 /// What is here can be started from.
 fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), Refusal> {
-    for rid in &view.here.copies.rids {
+    for rid in &view.here.rids() {
         let mut data = view.here.data(rid);
         let broken = beside(view, rid).filter(|_| data.state == Some(State::Replica));
         data.state = broken.or(data.state);
@@ -410,7 +410,7 @@ fn beside(view: &View, rid: &str) -> Option<State> {
 
 fn rounds(view: &View, go: &mut Go) {
     let here = view.here;
-    let images: Vec<_> = here.copies.rids.iter().map(|rid| (rid, here.data(rid).image)).collect();
+    let images: Vec<_> = here.rids().into_iter().map(|rid| (here.data(&rid).image, rid)).map(|(image, rid)| (rid, image)).collect();
     let first = images.first().and_then(|(_, i)| i.round.clone());
     if images.iter().any(|(_, i)| i.round != first) {
         let said: Vec<String> = images
@@ -423,7 +423,7 @@ fn rounds(view: &View, go: &mut Go) {
 
 /// The oldest of the data here.
 fn data_of(here: &Here) -> Option<DateTime<Local>> {
-    here.copies.rids.iter().filter_map(|rid| here.data(rid).image.frozen_at).min()
+    here.rids().iter().filter_map(|rid| here.data(rid).image.frozen_at).min()
 }
 
 fn nodes_of<'a>(view: &View<'a>, holder: &Holder) -> Option<&'a Copy> {
@@ -477,12 +477,15 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
 fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal> {
     let here = view.here;
     let mut best: Option<(&String, DateTime<Local>, Option<DateTime<Local>>)> = None;
-    for rid in &here.copies.rids {
-        let mine = here.data(rid).image.frozen_at;
+    for rid in &here.rids() {
+        let own = here.data(rid).image;
+        let mine = own.frozen_at;
         for (peer, answer) in answered(view).filter(|(peer, _)| here.copies.of_node(peer) != here.copy()) {
             let held = answer.rids.get(rid).and_then(|v| v.held.as_ref()).filter(|h| h.state == Some(State::Replica));
-            let Some(theirs) = held.and_then(|h| h.image.frozen_at) else { continue };
-            if mine.is_none_or(|mine| theirs > mine) && best.is_none_or(|(_, at, _)| theirs > at) {
+            let Some((image, theirs)) = held.and_then(|h| Some((&h.image, h.image.frozen_at?))) else { continue };
+            // who was not told of a takeover has gone on sending: later, and of no use
+            let newer = mine.is_none_or(|mine| (image.epoch, theirs) > (own.epoch, mine));
+            if newer && best.is_none_or(|(_, at, _)| theirs > at) {
                 best = Some((peer, theirs, mine));
             }
         }
@@ -517,7 +520,7 @@ fn last_writes(view: &View, holder: &Holder, go: &mut Go) {
         Some(at) => format!("this copy is of {}", instant(at, here.now)),
         None => "this copy is of an unknown time".into(),
     };
-    if here.copies.rids.iter().filter_map(|rid| here.replicas.get(rid)?.known()).any(|r| r.epoch < holder.epoch) {
+    if here.rids().iter().filter_map(|rid| here.replicas.get(rid)?.known()).any(|r| r.epoch < holder.epoch) {
         let (who, how) = (&holder.node, if holder.handed { "was handed the data" } else { "took over" });
         let since = instant(holder.since, here.now);
         go.warnings.push(format!("{copy}, from before {who} {how} (at {since}): nothing that {who} wrote since then is here"));
@@ -599,7 +602,7 @@ fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Re
     if let Some((peer, _)) = others {
         return Err(refused(format!("{service} is up on {peer}, which is neither"), format!("on {peer}: svcmgr -s {service} stop")));
     }
-    for rid in &here.copies.rids {
+    for rid in &here.rids() {
         let mut data = here.data(rid);
         data.state = beside(view, rid).or(data.state);
         if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
@@ -610,7 +613,7 @@ fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Re
         }
     }
     go.abandoned.push(loser.name.clone());
-    let replica = here.copies.rids.iter().all(|rid| here.data(rid).state == Some(State::Replica));
+    let replica = here.rids().iter().all(|rid| here.data(rid).state == Some(State::Replica));
     let of = data_of(here).filter(|_| replica).map_or_else(String::new, |at| format!(", which are of {}", instant(at, here.now)));
     go.warnings.push(format!("what is on {node} and not on {me} is given up, as you say (--abandon): the data of {me} are kept{of}"));
     Ok(go)

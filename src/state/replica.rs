@@ -55,9 +55,18 @@ pub struct Image {
     /// When the data were so, by the sender's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen_at: Option<DateTime<Local>>,
+    /// In which epoch its sender held authority: of two images the one of the higher epoch is the newer, whatever
+    /// their clocks say.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub epoch: u64,
     /// The command that sent it: all replicas of one round belong together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What the file holds.

@@ -75,7 +75,8 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
     let routes = Routes::of(service, &here);
     let id = if own { Id::SyncAll } else { Id::SyncUpdate };
     let work = Work { handover: true, ..Work::new((service, host, log), id, "handover", options, here, &routes) };
-    let wanted: Vec<String> = if own { vec!["sync#i0".into()] } else { work.here.copies.rids.clone() };
+    let wanted: Vec<String> =
+        if own { vec!["sync#i0".into()] } else { work.here.rids().into_iter().filter(|rid| work.here.copies.reaches(rid, to)).collect() };
     let idle = |rid: &&String| !own && service.find(rid).is_none_or(|r| r.disable);
     if let Some(rid) = wanted.iter().find(idle) {
         let (name, node) = (&service.name, &host.node);
@@ -204,7 +205,12 @@ impl<'a> Work<'a> {
 
     /// What is sent by this command.
     fn image(&self) -> Image {
-        Image { id: None, frozen_at: Some(self.started), round: Some(format!("{} {}", stamp::format(self.started), self.host.node)) }
+        Image {
+            id: None,
+            frozen_at: Some(self.started),
+            epoch: self.epoch,
+            round: Some(format!("{} {}", stamp::format(self.started), self.host.node)),
+        }
     }
 
     fn mode(&self) -> Mode {

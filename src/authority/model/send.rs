@@ -17,7 +17,12 @@ impl World {
     pub fn freeze(&mut self, from: usize, job: &mut Job) {
         self.rounds.push(self.data[copy_of(from)].iter().map(|d| d.writes.clone()).collect());
         job.round = self.rounds.len() - 1;
-        let image = Image { id: None, frozen_at: Some(self.now(from)), round: Some(format!("r{}", job.round)) };
+        let image = Image {
+            id: None,
+            frozen_at: Some(self.now(from)),
+            epoch: self.nodes[from].here.holder().map_or(0, |h| h.epoch),
+            round: Some(format!("r{}", job.round)),
+        };
         job.images = (0..self.data[0].len()).map(|rid| (self.rid(rid), image.clone())).collect();
     }
 
