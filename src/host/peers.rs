@@ -182,7 +182,7 @@ impl Peers {
         match master.settle(&socket)? {
             true => {
                 let path = socket.display().to_string();
-                let ssh = self.ssh.iter().cloned().chain(["-S".into(), path]).collect();
+                let ssh = unshared(&self.ssh).into_iter().chain(["-S".into(), path]).collect();
                 Ok(Line { remote: Remote { host: host.into(), ssh }, master: Some(master) })
             }
             // it ended well and left no socket: it is not OpenSSH, or its options forbid sharing
@@ -201,6 +201,21 @@ impl Drop for Reached {
     }
 }
 
+/// Without options that share connections in a way of their own: ssh takes the first word it hears, and a connection
+/// that persists would be left over by each command.
+fn unshared(ssh: &[String]) -> Vec<String> {
+    let sharing = |w: &str| ["ControlMaster", "ControlPersist", "ControlPath"].iter().any(|o| w.starts_with(o));
+    let mut words: Vec<String> = Vec::new();
+    for word in ssh {
+        if sharing(word) && words.last().is_some_and(|w| w == "-o") {
+            words.pop();
+        } else if !word.strip_prefix("-o").is_some_and(sharing) {
+            words.push(word.clone());
+        }
+    }
+    words
+}
+
 /// The ssh that holds a connection.
 struct Master {
     control: Arc<Control>,
@@ -214,7 +229,7 @@ impl Master {
     fn start(ssh: &[String], host: &str, socket: &Path) -> Self {
         let path = socket.display().to_string();
         // -q hides why a peer cannot be reached
-        let words = ssh.iter().filter(|w| *w != "-q").cloned();
+        let words = unshared(ssh).into_iter().filter(|w| w != "-q");
         let own =
             ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
         let cmd = Cmd::probe(words.chain(own)).unbounded();
@@ -307,6 +322,14 @@ mod tests {
         assert_eq!(peers.connect("deb2").unwrap().ssh[..2], ssh);
         assert_eq!(peers.ssh[2..4], ["-o", "BatchMode=yes"], "what a setting lacks is added");
         assert_eq!(calls(dir.path()), 1, "asked once");
+    }
+
+    #[test]
+    fn options_that_share_connections_otherwise_are_left_out() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let own = words("/usr/bin/ssh -q -o ControlMaster=auto -oControlPath=/run/x -o Port=22 -o ControlPersist=60 -o Control=1");
+        assert_eq!(unshared(&own), words("/usr/bin/ssh -q -o Port=22 -o Control=1"));
+        assert_eq!(unshared(&SSH.map(str::to_owned)), SSH);
     }
 
     #[test]
