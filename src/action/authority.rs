@@ -13,7 +13,7 @@ use crate::host::lock::Lock;
 use crate::log::Logger;
 use crate::service::Service;
 use crate::state::alive::{self, LastRun};
-use crate::state::authority::{self, Promise};
+use crate::state::authority::{self, Known, Promise, Record};
 use crate::state::gate::{Answer, Question};
 use crate::state::history::{self, Entry};
 use crate::state::stamp;
@@ -240,6 +240,16 @@ pub struct Agreed<'a> {
     pub answers: Answers,
     /// What has to be done.
     pub go: Go,
+    /// Who held before, if the data were handed over to this node for this start.
+    pub handed: Option<Known<Record>>,
+}
+
+impl Agreed<'_> {
+    /// What this node knew before authority came to it: what it goes back to when the start comes to nothing.
+    pub fn before(&self) -> Here {
+        let here = self.desk.here.clone();
+        Here { record: self.handed.clone().unwrap_or_else(|| here.record.clone()), ..here }
+    }
 }
 
 /// Asks the peers whether the service may start here. Nothing is changed but what this node knows; a refusal is said.
@@ -247,7 +257,7 @@ pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<Agreed<'a>> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let answers = desk.look()?;
     let go = decided(&desk, &answers, how)?;
-    Ok(Agreed { desk, answers, go })
+    Ok(Agreed { desk, answers, go, handed: None })
 }
 
 fn decided(desk: &Desk, answers: &Answers, how: &How) -> Result<Go> {
@@ -263,7 +273,7 @@ fn decided(desk: &Desk, answers: &Answers, how: &How) -> Result<Go> {
 /// All that has to be done before the first resource may start: authority taken over if need be, what is being
 /// received ended. After an error nothing has started, and the log says why.
 pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared<'a>> {
-    let Agreed { mut desk, answers, go } = agreed;
+    let Agreed { mut desk, answers, go, .. } = agreed;
     go.warnings.iter().for_each(|w| run.log.warning(w.clone()));
     if !go.silent.is_empty() && run.options.consent.as_ref().is_some_and(|ask| !ask.given(&desk.here, &go.silent)) {
         run.log.error(format!(
@@ -314,15 +324,17 @@ fn quicker(here: &Here) -> Error {
 }
 
 /// A start that took authority was undone before anything could write data: authority goes back.
-pub fn hand_back(cleared: &mut Cleared, before: &Here) {
-    let service = cleared.desk.service.name.clone();
-    match cleared.desk.change(|here| here.give_back(before)) {
+pub fn hand_back(desk: &mut Desk, answers: &Answers, before: &Here) {
+    let service = desk.service.name.clone();
+    match desk.change(|here| here.give_back(before)) {
         Ok(()) => {
-            let to = cleared.desk.here.holder().map_or_else(|_| "nobody".into(), |h| h.node);
-            cleared.desk.log.warning(format!("nothing of {service} has run here: its data are {to}'s again"));
-            cleared.desk.announce(&cleared.answers);
+            let to = desk.here.holder().map_or_else(|_| "nobody".into(), |h| h.node);
+            desk.log.warning(format!(
+                "nothing of {service} has run here: its data are {to}'s again. to start it there: svcmgr -s {service} start"
+            ));
+            desk.announce(answers);
         }
-        Err(e) => cleared.desk.log.error(format!("authority over {service} could not be given back: {e}")),
+        Err(e) => desk.log.error(format!("authority over {service} could not be given back: {e}")),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::host::boot::booted_at;
 use crate::log::{Event, Logger, Memory};
 use crate::report::ServiceReport;
 use crate::resource::Resource;
+use crate::service::instance::Instance;
 use crate::service::{Res, Service, status};
 use crate::state::alive;
 use crate::status::Status;
@@ -110,23 +111,44 @@ fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
 }
 
 /// A start that is agreed on. Authority that was taken for a start that comes to nothing goes back.
-pub fn begin(run: &Run, name: &str, agreed: authority::Agreed, how: &How, selection: &Selection) -> Result<()> {
-    conflicts(run, selection).map_err(|e| stopped(run, name, e))?;
+pub fn begin(run: &Run, name: &str, mut agreed: authority::Agreed, how: &How, selection: &Selection) -> Result<()> {
+    if let Err(e) = conflicts(run, selection) {
+        if agreed.handed.is_some() {
+            let before = agreed.before();
+            authority::hand_back(&mut agreed.desk, &agreed.answers, &before);
+        }
+        return Err(stopped(run, name, e));
+    }
     cleared_pass(run, name, agreed, how, &Pass::START, selection)
 }
 
 fn cleared_pass(run: &Run, name: &str, agreed: authority::Agreed, how: &How, pass: &Pass, selection: &Selection) -> Result<()> {
-    let (before, started) = (agreed.desk.here.clone(), run.host.clock.now());
+    let (before, handed, started) = (agreed.before(), agreed.handed.is_some(), run.host.clock.now());
     let mut cleared = authority::clear(run, agreed, how).map_err(|e| stopped(run, name, e))?;
     let done = one_pass(run, name, pass, selection);
-    if done.is_err() && cleared.taken && !run.ran.load(Ordering::SeqCst) && !run.options.disable_rollback {
-        authority::hand_back(&mut cleared, &before);
+    if done.is_err() {
+        undone(run);
+    }
+    let gained = cleared.taken || handed;
+    if done.is_err() && gained && !run.ran.load(Ordering::SeqCst) && !run.options.disable_rollback {
+        authority::hand_back(&mut cleared.desk, &cleared.answers, &before);
     }
     if cleared.taken {
         let from = before.holder().map_or_else(|_| String::new(), |h| h.node);
         authority::remember(run, "takeover", &from, started, &done);
     }
     done
+}
+
+/// A run that has come to nothing is over; else it would look like one that a crash has ended.
+fn undone(run: &Run) {
+    run.host.facts.forget();
+    if run.options.dry_run || !Instance::look(run.service, run.host, run.log).up(false).is_empty() {
+        return;
+    }
+    if let Err(e) = authority::stopped(run.service, run.host, run.log) {
+        run.log.warning(e.to_string());
+    }
 }
 
 /// The parts of a start. Who may not start all of the service may not start a part of it.

@@ -59,7 +59,8 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
         return Err(Error::Reported);
     }
     // from now on this node holds: it starts as any holder does
-    authority::agree(run, &How::default())
+    let handed = Some(agreed.desk.here.record);
+    Ok(Agreed { handed, ..authority::agree(run, &How::default())? })
 }
 
 /// Nodes whose writes are given up must not go on writing.
