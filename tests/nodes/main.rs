@@ -24,6 +24,8 @@ mod failover;
 mod faults;
 mod handover;
 mod many;
+mod in_flight;
+mod old_primary;
 mod own_files;
 mod resources;
 mod rounds;

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 /// The two nodes, the one of the primary site first.
 pub const NODES: [&str; 2] = ["deb1", "deb2"];
 
+/// What is left on a node that is only ready to receive.
+pub const STANDBY: [&str; 2] = ["loop /disk/d.img", "mount /srv/d"];
+
 const ENV: &str = "
 service_type = TST
 autostart_node = deb1
@@ -135,4 +138,30 @@ pub fn clock(text: &str, near: f64) -> f64 {
     let parts: Vec<f64> = text.split(':').map(|p| p.parse().unwrap_or_else(|_| panic!("no time: {text:?}"))).collect();
     let [h, m, s] = parts.as_slice() else { panic!("no time: {text:?}") };
     (near / 86400.0).floor() * 86400.0 + h * 3600.0 + m * 60.0 + s
+}
+
+/// A command that has to succeed; what it said.
+pub fn ok(bed: &Nodes, node: &str, code: &str) -> String {
+    let said = bed.run(node, code);
+    assert_eq!(said.code, 0, "{node}: {code}\n{}{}", said.stdout, said.stderr);
+    said.stderr
+}
+
+/// The text between two others.
+pub fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in: {text}")).1;
+    rest.split_once(after).unwrap_or_else(|| panic!("no {after:?} after {before:?} in: {text}")).0
+}
+
+/// Times and ages taken out, columns narrow: they depend on the clock.
+pub fn timeless(text: &str) -> String {
+    let with = |pattern: &str, by: &str, text: &str| regex::Regex::new(pattern).unwrap().replace_all(text, by).into_owned();
+    let text = with(r"\d{4}-\d\d-\d\d ", "", text);
+    let text = with(r"\d\d:\d\d:\d\d", "TIME", &text);
+    with(" {2,}", "  ", &with(r"\b\d+ (s|min)\b", "AGE", &text))
+}
+
+/// The service is up there.
+pub fn is_up(bed: &Nodes, node: &str) -> bool {
+    bed.sh(node, "svc1 print status").contains("|- avail                  up")
 }
