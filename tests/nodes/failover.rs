@@ -34,11 +34,18 @@ fn a_service_moves_with_its_disk_and_its_address() {
     bed.sh("n3", "ping -qc1 -W2 10.99.0.100");
     snapshot("failover_1_up_on_n1", &bed.sh("n1", "svc1 print status"));
 
-    // still up over there: the address answers, and nothing is touched here
+    // still up over there, and n1 says so: nothing is touched here
+    let said = bed.run("n2", "svc1 start");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("svc1 is not started on n2: it is up on n1"), "{}", said.stderr);
+    nothing_left(&bed, "n2", &[]);
+    // and if it cannot say so: the address answers
+    bed.sh("n1", "mv /opt/opensvc/bin/svcmgr /opt/opensvc/bin/away");
     let said = bed.run("n2", "svc1 start");
     assert_eq!(said.code, 1, "{}", said.stderr);
     assert!(said.stderr.contains("start aborted due to resource ip#1 conflict"), "{}", said.stderr);
     nothing_left(&bed, "n2", &[]);
+    bed.sh("n1", "mv /opt/opensvc/bin/away /opt/opensvc/bin/svcmgr");
 
     bed.sh("n1", "svc1 stop");
     nothing_left(&bed, "n1", &[]);

@@ -71,10 +71,13 @@ fn a_running_service_is_not_overwritten() {
     bed.sh("deb1", &format!("{NAME} stop"));
     bed.sh("deb2", &format!("{NAME} start"));
     bed.sh("deb2", "echo new >/srv/clock/data/orders");
-    // the old primary comes back, is started by hand beside the other, and its nightly sync runs
-    bed.sh("deb1", &format!("{NAME} startfs"));
-    bed.sh("deb1", &format!("{NAME} startapp"));
-    bed.sh("deb1", &format!("{NAME} startip"));
+    // the old primary comes back: nothing of it starts beside the other
+    for action in ["startfs", "startapp", "startip", "start --force"] {
+        let said = bed.run("deb1", &format!("{NAME} {action}"));
+        assert!(said.code == 1 && said.stderr.contains("it is up on deb2"), "{action}: {}", said.stderr);
+    }
+    // it is mounted by hand, and its nightly sync runs
+    bed.sh("deb1", "mount -o loop /disk/clock.img /srv/clock");
     let said = bed.run("deb1", &format!("{NAME} sync update --force"));
     assert_eq!(said.code, 1, "{}", said.stderr);
     assert!(said.stderr.contains("deb2"), "{}", said.stderr);
