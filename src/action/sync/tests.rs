@@ -101,7 +101,7 @@ impl Words {
     }
 
     fn own_files(&self, peer: &str) -> String {
-        self.rsync("sync#i0", "-R --no-implied-dirs --exclude=*.core", &format!("{}/etc/svc1.env root@{peer}:/", self.0))
+        self.rsync("sync#i0", "--modify-window=-1 -R --no-implied-dirs --exclude=*.core", &format!("{}/etc/svc1.env root@{peer}:/", self.0))
     }
 }
 

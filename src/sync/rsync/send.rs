@@ -38,7 +38,7 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     let sources = sources::ready(sync, cx)?;
     let grounds = origin::check(sync, cx)?;
     // of data, also what was written anew in the second of the last transfer; the user's own word comes later, and counts
-    let exact = (!quiet).then(|| EXACT.to_owned());
+    let exact = (sync.kind != Kind::System).then(|| EXACT.to_owned());
     let options: Vec<String> = exact.into_iter().chain(sync.options.iter().cloned()).collect();
     let (mut argv, login) = words(cx, &job.peer, cx.rid, job.epoch, &options)?;
     if let Some(limit) = sync.bwlimit {
