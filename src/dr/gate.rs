@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Logger;
 use crate::service::build;
+use crate::state::alive::{self, LastRun};
 use crate::state::gate::{Answer, Detail, Held, Question, VERSION, Verdict, to_line};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::Read;
@@ -83,13 +84,15 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
             return answer;
         }
     };
+    // before and after: a start that ends while we look was at work before, and is up after
+    let (busy, last) = (gates::busy_for(host, name, &question.node), alive::run(&host.paths.var, name));
     let here = Instance::look(host, log, &service);
     let up = !here.up().is_empty();
     answer.avail = Some(here.report().avail.name().into());
     answer.running = Some(up);
-    answer.busy = gates::busy_for(host, name, &question.node);
+    answer.busy = busy.or_else(|| gates::busy_for(host, name, &question.node));
     let mut desk = Desk::load(&service, host, log, look, up);
-    if let Err(e) = told(&mut desk, question, &mut answer) {
+    if let Err(e) = told(&mut desk, question, last.as_ref(), &mut answer) {
         answer.unsure = Some(e.to_string());
     }
     let beside = desk.here.copies.of_node(&question.node).is_some_and(|c| Some(c) == desk.here.copy());
@@ -112,8 +115,8 @@ fn verdict(why: Option<String>, held: Option<Held>) -> Verdict {
 }
 
 /// Takes in what the question tells: who holds authority, a claim, what has arrived. Written at once, unless the
-/// asker only looks.
-fn told(desk: &mut Desk, question: &Question, answer: &mut Answer) -> Result<()> {
+/// asker only looks. `last`: the last run here, as it was before the answer says whether it runs.
+fn told(desk: &mut Desk, question: &Question, last: Option<&LastRun>, answer: &mut Answer) -> Result<()> {
     if !desk.here.copies.replicated() {
         return Ok(());
     }
@@ -133,8 +136,9 @@ fn told(desk: &mut Desk, question: &Question, answer: &mut Answer) -> Result<()>
             refused = here.arrived(question);
         }
         // seen under the record's lock: a start that begins after this sees the promise
-        let starting = here.holds().then(|| gates::busy(host, &name)).flatten();
-        let busy = match (running, starting) {
+        let starting = here.holds().then(|| answer.busy.clone().or_else(|| gates::busy(host, &name))).flatten();
+        let begun = alive::run(&host.paths.var, &name).filter(|run| run.until.is_none() && Some(run) != last);
+        let busy = match (running || begun.is_some(), starting) {
             (true, _) => Some(format!("{name} is up on {}", here.node)),
             (_, Some(doing)) => Some(format!("{} is doing `{doing}` at this moment", here.node)),
             _ => None,
