@@ -105,14 +105,15 @@ pub fn remote(
     argv.extend(words.iter().map(|w| (*w).to_owned()));
     log.info(format!("exec 'svcmgr -s {service} {}' on node {peer}", words.join(" ")));
     let (told, from) = (log.clone(), peer.to_owned());
-    let rest = Mutex::new(Vec::new());
+    let rest = Mutex::new((Vec::new(), Level::Info));
     let tell = Arc::new(move |bytes: &[u8]| {
         let Ok(mut rest) = rest.lock() else { return };
+        let (rest, level) = &mut *rest;
         rest.extend_from_slice(bytes);
         let Some(end) = rest.iter().rposition(|b| *b == b'\n') else { return };
         let whole: Vec<u8> = rest.drain(..=end).collect();
         for line in String::from_utf8_lossy(&whole).lines().filter(|l| !l.trim().is_empty()) {
-            relay(&told, &from, line);
+            *level = relay(&told, &from, line, *level);
         }
     });
     let out = host.runner.run(&Cmd::change(argv).on(&remote).timeout(limit).on_output(tell));
@@ -126,15 +127,20 @@ pub fn remote(
     }
 }
 
-/// A console line of a peer, at its level: `19:10:02 INFO   SVC1.FS#1 mount …`.
-fn relay(log: &Logger, peer: &str, line: &str) {
+/// A console line of a peer, at its level: `19:10:02 INFO   SVC1.FS#1 mount …`. One that goes on with what was said is
+/// at the level of that. Returns the level.
+fn relay(log: &Logger, peer: &str, line: &str, before: Level) -> Level {
     let mut words = line.splitn(3, ' ');
     let (_, level, text) = (words.next(), words.next(), words.next());
     let level = match level {
         Some("ERROR") => Level::Error,
         Some("WARNING") => Level::Warning,
         Some("INFO") => Level::Info,
-        _ => return log.info(format!("{peer}: {line}")),
+        _ => {
+            log.log(before, format!("{peer}: {line}"));
+            return before;
+        }
     };
     log.log(level, format!("{peer}: {}", text.unwrap_or_default().trim_start()));
+    level
 }
