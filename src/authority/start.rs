@@ -134,9 +134,14 @@ fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
     let hands_over = |peer: &str| how.takeover && holds(peer) && !same_site(view, peer) && !view.here.holds();
     let up = answered(view).find(|(peer, a)| a.running == Some(true) && !(view.flex && same_site(view, peer)) && !hands_over(peer));
     if let Some((peer, answer)) = up {
+        let own = view.here.rids().iter().any(|rid| matches!(view.here.data(rid).state, Some(State::Orphan) | None));
         let remedy = if same_site(view, peer) || !view.here.copies.replicated() {
             format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
-        } else if holds(peer) && view.here.rids().iter().any(|rid| view.here.data(rid).state == Some(State::Orphan)) {
+        } else if holds(peer) && own && view.here.copies.home() != view.here.copy() {
+            format!(
+                "on {peer}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here; see first: svcmgr -s {service} where)"
+            )
+        } else if holds(peer) && own {
             format!(
                 "on {peer}: svcmgr -s {service} giveback   (brings its data here and starts it here; see first: svcmgr -s {service} where)"
             )

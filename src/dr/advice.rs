@@ -7,6 +7,7 @@ use crate::report::where_is::{Advice, Authority, Instance, Verdict};
 use crate::state::authority::{Holder, Known};
 use crate::state::gate::Answer;
 use crate::state::replica::{Replica, State};
+use chrono::Duration;
 
 /// What all nodes have said: the others, and this one.
 pub(super) struct Told<'a> {
@@ -164,6 +165,10 @@ fn mend(told: &Told, row: &Instance, runner: &Instance) -> Option<Advice> {
         return on(format!("to make a copy on {node} again"), &format!("sync full --abandon {node}"))
             .map(|a| a.note(format!("gives up what {node} wrote itself")));
     }
+    if row.why.is_none() && row.data.iter().any(|d| d.state.is_none()) {
+        return on(format!("to make a copy on {node} again"), &format!("sync full --abandon {node}"))
+            .map(|a| a.note(format!("what is on {node} now is not known")));
+    }
     if row.data.is_empty() || has(row, State::None) || has(row, State::Torn) {
         return on(format!("to make a copy on {node}"), "sync full");
     }
@@ -184,7 +189,8 @@ fn bring_home(told: &Told, holder: &Holder, runner: &Instance) -> Advice {
     // written there after the takeover: two histories
     let later = home.iter().find_map(|r| {
         let until = r.data.iter().filter(|d| d.state == Some(State::Orphan.name())).filter_map(|d| d.written_until).max()?;
-        (until > holder.since).then_some((r, until))
+        // each by the clock of its node
+        (until - clock(told, &r.node) > holder.since - clock(told, &holder.node)).then_some((r, until))
     });
     match later {
         Some((row, until)) => {
@@ -200,6 +206,11 @@ fn bring_home(told: &Told, holder: &Holder, runner: &Instance) -> Advice {
         }
         None => Advice::on("to bring it home", &runner.node, type_(here, "giveback")),
     }
+}
+
+/// How far the clock of `node` is ahead of ours.
+fn clock(told: &Told, node: &str) -> Duration {
+    Duration::seconds(told.rows.iter().find(|r| r.node == node).and_then(|r| r.clock_off).unwrap_or(0))
 }
 
 /// It runs nowhere that answers.
