@@ -17,6 +17,7 @@ mod bed;
 mod bulk;
 mod clean;
 mod copies;
+mod damage;
 mod danger;
 mod dead_peers;
 mod dst_snap;

@@ -42,7 +42,8 @@ status) [ -e /disk/up ] ;;
 esac
 ";
 
-const VAR: &str = "mkdir -p /disk/var; mount --bind /disk/var /opt/opensvc/var";
+/// State is on /disk, with the data.
+pub const VAR: &str = "mkdir -p /disk/var; mount --bind /disk/var /opt/opensvc/var";
 
 const NODES: [&str; 2] = ["deb1", "deb2"];
 
@@ -58,6 +59,24 @@ struct Stepping {
     faults: Vec<String>,
 }
 
+/// The service runs on deb1, deb2 has a copy.
+pub fn replicated() -> Nodes {
+    let bed = Nodes::with_svcmgr(&NODES);
+    for node in NODES {
+        // where this test reads it without entering the node
+        bed.sh(node, VAR);
+    }
+    bed.service(&NODES, "svc1", SERVICE);
+    for node in NODES {
+        bed.write(node, "/opt/w", APP);
+        bed.sh(node, "chmod 755 /opt/w; truncate -s 4M /disk/d.img; mkfs.ext4 -q /disk/d.img");
+    }
+    bed.sh("deb1", "svc1 start");
+    bed.sh("deb2", "svc1 startstandby");
+    bed.sh("deb1", "svc1 sync full");
+    bed
+}
+
 /// How a node stands.
 #[derive(Debug, Clone, PartialEq)]
 struct Stand {
@@ -68,22 +87,8 @@ struct Stand {
 }
 
 impl Stepping {
-    /// The service runs on deb1, deb2 has a copy.
     fn new() -> Self {
-        let bed = Nodes::with_svcmgr(&NODES);
-        for node in NODES {
-            // where this test reads it without entering the node
-            bed.sh(node, VAR);
-        }
-        bed.service(&NODES, "svc1", SERVICE);
-        for node in NODES {
-            bed.write(node, "/opt/w", APP);
-            bed.sh(node, "chmod 755 /opt/w; truncate -s 4M /disk/d.img; mkfs.ext4 -q /disk/d.img");
-        }
-        bed.sh("deb1", "svc1 start");
-        bed.sh("deb2", "svc1 startstandby");
-        bed.sh("deb1", "svc1 sync full");
-        Self { bed, marks: 0, rows: 0, report: String::new(), faults: Vec::new() }
+        Self { bed: replicated(), marks: 0, rows: 0, report: String::new(), faults: Vec::new() }
     }
 
     /// A write that the application has acknowledged, on the node where it runs.
