@@ -270,18 +270,28 @@ fn decided(desk: &Desk, answers: &Answers, how: &How) -> Result<Go> {
     }
 }
 
+/// Of a command on several services: nobody has said that they may be taken over from who does not answer.
+fn not_agreed(here: &Here, silent: &[String], from: Option<&str>) -> Refusal {
+    let (name, node) = (&here.service, &here.node);
+    let first = silent.first().map_or("", String::as_str);
+    let named = from.map(|from| format!(", and --from {from} does not name it")).unwrap_or_default();
+    Refusal {
+        what: format!("{name} is not started on {node}: {} holds its data and does not answer{named}", list(silent)),
+        why: "a command on several services takes over only from who is known to be dead".into(),
+        stake: format!("what {} wrote after the copy here; and if it is alive, two copies that are both written", list(silent)),
+        remedy: format!(
+            "if {first} is dead, on {node}: allservices start --from {first}   (for all services that it holds; --yes for all nodes)"
+        ),
+    }
+}
+
 /// All that has to be done before the first resource may start: authority taken over if need be, what is being
 /// received ended. After an error nothing has started, and the log says why.
 pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared<'a>> {
     let Agreed { mut desk, answers, go, .. } = agreed;
     go.warnings.iter().for_each(|w| run.log.warning(w.clone()));
     if !go.silent.is_empty() && run.options.consent.as_ref().is_some_and(|ask| !ask.given(&desk.here, &go.silent)) {
-        run.log.error(format!(
-            "not started: {} holds {} and does not answer. if it is dead: --yes, or --from {}",
-            list(&go.silent),
-            run.service.name,
-            go.silent.first().map_or("", String::as_str)
-        ));
+        run.log.error(not_agreed(&desk.here, &go.silent, run.options.from.as_deref()).to_string());
         return Err(Error::Reported);
     }
     let promised = desk.here.promise().cloned();
@@ -309,7 +319,8 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
         if !ours {
             return Err(quicker(&desk.here));
         }
-        run.log.info(format!("{} holds {} from now on (epoch {epoch})", desk.here.node, run.service.name));
+        let would = if run.options.dry_run { "would hold" } else { "holds" };
+        run.log.info(format!("{} {would} {} from now on (epoch {epoch})", desk.here.node, run.service.name));
         desk.announce(&answers);
         taken = true;
     }

@@ -3,6 +3,7 @@
 use super::Options;
 use crate::authority::Here;
 use crate::authority::start::Answers;
+use crate::authority::words::list;
 use crate::cmd::Cmd;
 use crate::error::Error;
 use crate::host::Host;
@@ -17,6 +18,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long all peers together may take to say how they stand, connecting included.
 const ALL: Duration = Duration::from_secs(9);
+
+/// How long it is waited without a word.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What this node asks when it asks nothing in particular: it says who it is and what it knows.
 pub fn question(here: &Here) -> Question {
@@ -84,6 +88,14 @@ pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answer
                 (peer, scope.spawn(ask))
             })
             .collect();
+        // a dead peer takes its time: who waits is told for whom
+        while begun.elapsed() < SILENCE && !asked.iter().all(|(_, t)| t.is_finished()) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let silent: Vec<&str> = asked.iter().filter(|(_, t)| !t.is_finished()).map(|(peer, _)| peer.as_str()).collect();
+        if !silent.is_empty() {
+            log.info(format!("waiting for {} to answer, {} s at most", list(&silent), ALL.as_secs()));
+        }
         asked.into_iter().map(|(peer, t)| (peer, t.join().unwrap_or_else(|_| Err("internal error".into())))).collect()
     });
     answers.retain(|peer, _| own.contains(peer));

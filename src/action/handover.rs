@@ -188,7 +188,10 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         let from = here.copy().map(|c| c.name.clone());
         let ours = here.holds();
         if ours {
-            here.hand_over(Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true }, &images);
+            here.hand_over(
+                Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true, partial: false },
+                &images,
+            );
         }
         ours
     })?;

@@ -136,7 +136,7 @@ pub const ACTIONS: &[Info] = &[
     row(Id::Restart, "restart", &[], Class::Run, "stop, then start"),
     row(Id::Switch, "switch", &[], Class::Run, "stop here, start on --to NODE of the same site"),
     row(Id::Takeover, "takeover", &[], Class::Run, "start here what runs on another copy: stopped there, last writes sent, nothing lost"),
-    row(Id::Giveback, "giveback", &[], Class::Run, "return home with all data: sent while it runs, one short stop, started there"),
+    row(Id::Giveback, "giveback", &[], Class::Run, "return home: sent there while it runs here, one short stop, started there"),
     row(Id::Boot, "boot", &[], Class::Run, "for init scripts: start on an autostart node, else startstandby"),
     row(Id::Shutdown, "shutdown", &[], Class::Run, "for init scripts: stop, standby resources too"),
     row(Id::StartStandby, "startstandby", &[], Class::Run, "start what is always on here"),

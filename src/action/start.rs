@@ -188,6 +188,15 @@ fn conflicts(run: &Run, selection: &Selection) -> Result<()> {
     answers.into_iter().collect()
 }
 
+/// A copy that holds authority away from home is not started by boot: that has to be said, as nobody else starts it.
+fn tell_holder(run: &Run) {
+    let here = Desk::load(run.service, run.host, run.log, true, false).here;
+    if here.copies.replicated() && here.holds() && here.holder().is_ok_and(|h| h.epoch > 0) && here.copies.home() != here.copy() {
+        let (name, node) = (&run.service.name, &run.host.node);
+        run.log.warning(format!("{node} holds the data of {name}, and boot does not start it: {node} is no autostart_node. to start it, on {node}: svcmgr -s {name} start"));
+    }
+}
+
 fn boot(run: &Run, selection: &Selection) -> Result<()> {
     let standby = Pass { standby_only: true, by_sequence: false, ..Pass::START };
     if run.service.is_autostart() && run.service.hbs().next().is_none() {
@@ -200,7 +209,9 @@ fn boot(run: &Run, selection: &Selection) -> Result<()> {
         }
     }
     authority::recall(run);
-    one_pass(run, "startstandby", &standby, selection)
+    one_pass(run, "startstandby", &standby, selection)?;
+    tell_holder(run);
+    Ok(())
 }
 
 /// Whether a boot starts the service: why not. Waits for another copy to answer, `boot_wait` at most and once for all

@@ -123,7 +123,7 @@ impl Here {
             Known::Absent => {
                 let home = self.copies.home().ok_or("the service has no nodes")?;
                 let node = home.nodes.first().cloned().unwrap_or_default();
-                Ok(Holder { epoch: 0, copy: home.name.clone(), node, since: self.now, from: None, handed: false })
+                Ok(Holder { epoch: 0, copy: home.name.clone(), node, since: self.now, from: None, handed: false, partial: false })
             }
         }
     }
@@ -436,7 +436,7 @@ impl Here {
     /// here are what they were; a base that a block driver had is forgotten, as the disks were in use.
     pub fn give_back(&mut self, before: &Self) {
         let (Ok(old), Ok(mine)) = (before.holder(), self.holder()) else { return };
-        let holder = Holder { epoch: mine.epoch + 1, since: self.now, from: Some(mine.copy), handed: true, ..old };
+        let holder = Holder { epoch: mine.epoch + 1, since: self.now, from: Some(mine.copy), handed: true, partial: false, ..old };
         let epoch = holder.epoch;
         self.record = Known::Known(Record::of(holder));
         for rid in self.copies.rids.clone() {
@@ -482,7 +482,9 @@ impl Here {
     pub fn take(&mut self, epoch: u64, handed: bool, abandoned: Vec<String>) {
         let from = self.holder().ok().map(|h| h.copy);
         let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
-        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed };
+        let whole = |rid: &String| matches!(self.data(rid).state, Some(State::Replica | State::Live | State::Orphan));
+        let partial = !handed && !self.rids().iter().all(whole);
+        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial };
         self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
         self.set_live();
     }

@@ -26,6 +26,17 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
         }
     };
     let copy = question.copy.as_deref().unwrap_or_default();
+    if holder.epoch > question.epoch && here.copies.named(copy, sender) == here.holding() {
+        return Some(Refusal {
+            what: format!("{what}: {sender} has forgotten what it knew"),
+            why: format!(
+                "{node} knows {sender} to hold the data in epoch {}, and {sender} says {}: its state is lost, or was restored",
+                holder.epoch, question.epoch
+            ),
+            stake: format!("nothing, if {sender} has the newest data: see first"),
+            remedy: format!("on {sender}: svcmgr -s {service} where; then, again, what you typed: {sender} has learned it now"),
+        });
+    }
     if holder.epoch > question.epoch {
         let how = if holder.handed { "was handed the data" } else { "took over" };
         return Some(Refusal {

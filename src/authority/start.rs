@@ -343,7 +343,9 @@ fn orphan(view: &View, holder: &Holder, data: &Data) -> Refusal {
     let (here, who) = (view.here, &holder.node);
     let (service, node) = (&here.service, &here.node);
     let of = data.image.frozen_at.map_or_else(String::new, |at| format!(" of {}", instant(at, here.now)));
-    let until = data.written_until.map_or_else(String::new, |at| format!(", until {}", instant(at, here.now)));
+    // after a crash nobody knows the last write
+    let later = if here.last_run.as_ref().is_some_and(|r| r.crashed) { " or later" } else { "" };
+    let until = data.written_until.map_or_else(String::new, |at| format!(", until {}{later}", instant(at, here.now)));
     Refusal {
         what: format!("{service} is not started on {node}: its data are not the newest any more"),
         why: since(here, holder),

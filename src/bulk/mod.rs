@@ -40,9 +40,15 @@ impl Sink for LastError {
             && let Ok(mut last) = self.0.lock()
             && !event.message.contains("action stopped on execution error")
         {
-            *last = event.message.lines().map(str::trim).rfind(|l| !l.is_empty() && *l != "stderr:").unwrap_or("").to_owned();
+            // of a refusal, what is refused: the rest has been said
+            let refusal = event.message.contains("\n  why: ").then(|| event.message.lines().next().unwrap_or("").to_owned());
+            *last = refusal.unwrap_or_else(|| last_line(&event.message));
         }
     }
+}
+
+fn last_line(message: &str) -> String {
+    message.lines().map(str::trim).rfind(|l| !l.is_empty() && *l != "stderr:").unwrap_or("").to_owned()
 }
 
 fn one(name: &str, console: Arc<dyn Sink>, work: &Work) -> (Outcome, String) {

@@ -119,7 +119,7 @@ fn options_of(program: &Program, name: &'static str) -> Command {
         .args([
             value("rid", "LIST", "only these resources: fs#1,ip or kinds: fs"),
             value("tags", "LIST", "only resources with one of these tags"),
-            flag("force", "sync: whatever the schedule; stop: standby resources too").short('f'),
+            flag("force", "sync: whatever the schedule; stop: standby resources too; start, takeover: see docs/disaster.md").short('f'),
             flag("dry-run", "say what would be done, do nothing"),
             flag("plan", "print what would be done, in order, with reasons; do nothing"),
             flag("disable-rollback", "keep what a failed start has started"),

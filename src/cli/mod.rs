@@ -247,7 +247,9 @@ fn run_all(session: &Session, info: &Info, names: &[String], many: bool) -> Vec<
     };
     let workers = if workers == 0 { bulk::default_workers() } else { workers };
     let ordered = info.class == Class::View;
-    let progress = Progress::new(names.len(), !ordered && std::io::stderr().is_terminal());
+    // a question that may come must not be drawn over
+    let asks = info.id == Id::Start && !session.args.yes && session.args.options.from.is_none();
+    let progress = Progress::new(names.len(), !ordered && !asks && std::io::stderr().is_terminal());
     let outcomes = bulk::side_by_side(names, workers, ordered, &work, &|outcome: &Outcome, block: Block| {
         progress.hide(|| {
             out(&block.text);

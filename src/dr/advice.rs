@@ -161,6 +161,10 @@ fn mend(told: &Told, row: &Instance, runner: &Instance) -> Option<Advice> {
     if !row.answers {
         return None;
     }
+    if has(row, State::Orphan) && row.copy.as_ref().is_some_and(|copy| here.abandoned().contains(copy)) {
+        return on(format!("to make a copy on {node} again"), "sync full")
+            .map(|a| a.note(format!("what {node} wrote itself was given up")));
+    }
     if has(row, State::Orphan) {
         return on(format!("to make a copy on {node} again"), &format!("sync full --abandon {node}"))
             .map(|a| a.note(format!("gives up what {node} wrote itself")));
@@ -204,8 +208,29 @@ fn bring_home(told: &Told, holder: &Holder, runner: &Instance) -> Advice {
                 type_(here, &format!("takeover --abandon {}", runner.node))
             ))
         }
-        None => Advice::on("to bring it home", &runner.node, type_(here, "giveback")),
+        None => home_again(told, holder, runner, &home),
     }
+}
+
+/// Home has written nothing after the takeover. What it wrote before, and never sent, is lost by coming home; unless
+/// what was taken over was not whole: then someone has to choose.
+fn home_again(told: &Told, holder: &Holder, runner: &Instance, home: &[&Instance]) -> Advice {
+    let here = told.here;
+    let advice = Advice::on("to bring it home", &runner.node, type_(here, "giveback"));
+    let Some(row) = home.iter().find(|r| has(r, State::Orphan)) else { return advice };
+    if holder.partial {
+        return advice.note(format!(
+            "{0} was started from a copy that was not whole, and {1} has the data it had then: look at both first. to keep those of {1}: on {1}: {2}",
+            runner.node,
+            row.node,
+            type_(here, &format!("takeover --abandon {}", runner.node))
+        ));
+    }
+    let of = row.data.iter().filter_map(|d| d.frozen_at).min().map_or_else(String::new, |at| format!(" after {}", instant(at, here.now)));
+    advice.note(format!(
+        "gives up what {0} wrote{of} and had not sent when {1} took over: copy it first, if it matters",
+        row.node, runner.node
+    ))
 }
 
 /// How far the clock of `node` is ahead of ours.

@@ -53,6 +53,9 @@ pub struct Holder {
     /// It was handed over with all data by who had it. Else it was taken, and writes may be lost.
     #[serde(default)]
     pub handed: bool,
+    /// It was taken with a copy that was not whole (`--force`): the data of who had it before may be the better ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// A node that may take authority over: it was promised the epoch, nobody else gets the same.
@@ -145,6 +148,7 @@ mod tests {
             since: FixedClock::at("2014-06-06 18:00:00").now(),
             from: Some("nodes".into()),
             handed: false,
+            partial: false,
         };
         let record = Record::of(holder);
         write(dir.path(), "svc1", &record).unwrap();

@@ -55,7 +55,7 @@ fn many_are_taken_over_from_the_silent_only_with_consent() {
     assert_eq!((said.code, up.as_str()), (1, "d"), "{}", said.stderr);
     assert!(!said.stderr.contains(question));
     for (service, holder) in [("a", "n1"), ("b", "n1"), ("c", "n2")] {
-        let why = format!("not started: {holder} holds {service} and does not answer. if it is dead: --yes, or --from {holder}");
+        let why = format!("{holder} holds its data and does not answer");
         let row = row(&said, service);
         assert!(row.contains("failed") && row.ends_with(&why), "{row:?} in {}", said.stderr);
     }

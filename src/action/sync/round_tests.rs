@@ -68,6 +68,7 @@ fn record(bench: &Bench) {
         since: FixedClock::at("2014-06-06 12:00:00").0,
         from: None,
         handed: false,
+        partial: false,
     };
     write(&bench.host.paths.var, "svc1", &Record::of(holder)).unwrap();
 }

@@ -86,8 +86,15 @@ fn who_has_taken_over_sends_to_the_rest_of_its_site() {
         let bench = Bench::new("n3", &format!("drpnodes = {drpnodes}\n[sync#1]\nsrc = /etc\ndst = /x\ntarget = nodes drpnodes\n"));
         let var = &bench.host.paths.var;
         if let Some((epoch, node)) = holder {
-            let holder =
-                authority::Holder { epoch, copy: node.into(), node: node.into(), since: at("12:00:00"), from: None, handed: false };
+            let holder = authority::Holder {
+                epoch,
+                copy: node.into(),
+                node: node.into(),
+                since: at("12:00:00"),
+                from: None,
+                handed: false,
+                partial: false,
+            };
             authority::write(var, "svc1", &authority::Record::of(holder)).unwrap();
         }
         if stamped {
