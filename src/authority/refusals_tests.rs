@@ -143,6 +143,7 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())))
     });
     book.start("start on n2, n1 is starting it", &here("n2"), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
+    book.start("start on d1, n1 is starting it", &first(), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
     book.start("start on d1, d2 has newer data", &first(), &plain, |a| {
         change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00")))
     });

@@ -159,12 +159,17 @@ fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
             remedy,
         });
     }
-    let starting = answered(view).find(|(peer, a)| a.busy.is_some() && same_site(view, peer) && !view.flex);
-    if let Some((peer, answer)) = starting {
+    // a planned takeover waits for the holder to be done
+    let in_the_way = |peer: &str| if same_site(view, peer) { !view.flex } else { holds(peer) && !how.takeover };
+    if let Some((peer, answer)) = answered(view).find(|(peer, a)| a.busy.is_some() && in_the_way(peer)) {
+        let (whose, stake) = match same_site(view, peer) {
+            true => ("shares its data", "two instances on the same disks destroy them"),
+            false => ("holds its data", "two running instances make two different copies of the data: the writes of one would be lost"),
+        };
         return Err(Refusal {
-            what: format!("{service} is not started on {node}: {peer}, which shares its data, is at work with it"),
+            what: format!("{service} is not started on {node}: {peer}, which {whose}, is at work with it"),
             why: format!("{peer} is doing `{}` at this moment", answer.busy.as_deref().unwrap_or_default()),
-            stake: "two instances on the same disks destroy them".into(),
+            stake: stake.into(),
             remedy: format!("on {node}: svcmgr -s {service} start   (again, when {peer} is done)"),
         });
     }
