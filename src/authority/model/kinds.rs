@@ -164,6 +164,8 @@ pub struct Job {
     pub helpers: BTreeSet<usize>,
     pub round: usize,
     pub images: BTreeMap<String, Image>,
+    /// A start with `--force` did not reach this one, and has left its claim aside.
+    pub overruled: bool,
     /// `--abandon` of a giveback.
     pub give_up: bool,
 }

@@ -120,7 +120,8 @@ impl World {
             return Ok(());
         }
         let up = self.nodes[p].running.then(|| format!("{SERVICE} is up on {}", NAMES[p]));
-        let busy = up.or_else(|| self.busy(p).map(|what| format!("{} is doing `{what}`", NAMES[p])));
+        let holds = self.nodes[p].here.holds(); // as the gate does: who does not hold has to claim as well
+        let busy = up.or_else(|| self.busy(p).filter(|_| holds).map(|what| format!("{} is doing `{what}`", NAMES[p])));
         let told = self.nodes[n].here.holder().ok();
         let seen = if p == n {
             job.before.as_ref().and_then(|b| b.promise())
@@ -164,6 +165,11 @@ impl World {
         }
         let abandoned = job.go.abandoned.clone();
         self.change(n, |here| here.take(claim.epoch, false, abandoned));
+        for p in job.missed.iter().filter(|_| job.how.force) {
+            if let Some(other) = &mut self.nodes[*p].job {
+                other.overruled = true;
+            }
+        }
         if job.how.force {
             self.data[copy_of(n)].iter_mut().for_each(|d| d.torn = false); // chosen
         }
@@ -206,7 +212,7 @@ impl World {
             // it had no say in our question, or we had none in its; or who held then, and has handed over since, had none
             let held =
                 job.before.as_ref().and_then(|b| b.holding()).is_some_and(|c| c.nodes.iter().any(|m| job.missed.contains(&number_of(m))));
-            if held && copy_of(p) != copy_of(n) && job.claim.is_some() {
+            if job.overruled || (held && job.claim.is_some()) {
                 continue;
             }
             if !job.missed.contains(&p) && !(other.missed.contains(&n) && job.asked_at < other.took_at) {
