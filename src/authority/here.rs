@@ -537,3 +537,7 @@ impl Here {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "here_tests.rs"]
+mod tests;

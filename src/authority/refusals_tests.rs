@@ -182,6 +182,12 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     }
     book.start("start on n1, an old primary", &orphan, &plain, |_| {});
     book.start("the same, forced", &orphan, &force, |_| {});
+    let beside = with("n2", &away, State::Replica, Some("19:02:00"));
+    book.start("start on n2, a transfer to n1, on the same disks, was under way", &beside, &plain, |a| {
+        let mut broken = held("19:02:00");
+        broken.held.as_mut().unwrap().state = Some(State::InProgress);
+        change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken))
+    });
     let second = with("d2", &away, State::Orphan, Some("18:52:00"));
     book.start("start on d2, which was written, d1 is up elsewhere and silent", &second, &plain, |a| silent(a, "d1"));
     book.start(

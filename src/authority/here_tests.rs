@@ -1,0 +1,141 @@
+//! What a node takes in, promises and forgets.
+
+use super::*;
+use crate::clock::FixedClock;
+use crate::config::env::EnvFile;
+use std::sync::Arc;
+
+fn here(node: &str) -> Here {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("svc1.env");
+    std::fs::write(&path, "[DEFAULT]\nnodes = n1 n2\ndrpnodes = d1 d2\n[sync#1]\nsrc = /d\ndst = /d\ntarget = drpnodes\n").unwrap();
+    let config = ServiceConfig::new(Arc::new(EnvFile::load(&path).unwrap()), node);
+    Here::load(dir.path(), "svc1", &config, FixedClock::at("2014-06-06 19:00:00").0)
+}
+
+fn holder(here: &Here, epoch: u64, node: &str) -> Holder {
+    let copy = here.copies.of_node(node).unwrap().name.clone();
+    Holder { epoch, copy, node: node.into(), since: here.now, from: None, handed: false }
+}
+
+fn claim(here: &Here, epoch: u64, node: &str) -> Promise {
+    Promise { epoch, node: node.into(), copy: node.into(), at: here.now }
+}
+
+fn says(here: &Here, holder: Option<Holder>, traces: u64, busy: bool) -> Answer {
+    Answer {
+        service: "known".into(),
+        epoch: holder.as_ref().map_or(traces, |h| h.epoch),
+        unsure: holder.is_none().then(|| "damaged".into()),
+        clock: Some(here.now.to_rfc3339()),
+        busy: busy.then(|| "start".into()),
+        holder,
+        ..Answer::default()
+    }
+}
+
+#[test]
+fn a_promise_stands_until_its_claimant_or_who_asked_it_says_so() {
+    let mut n1 = here("n1");
+    let (first, second) = (claim(&n1, 1, "d1"), claim(&n1, 2, "d2"));
+    n1.promise_to(&first, None).unwrap();
+    assert!(n1.promise_to(&second, None).is_err(), "not overridden by a higher epoch");
+    n1.now += chrono::Duration::seconds(1);
+    n1.promise_to(&first, None).unwrap();
+    n1.forget(&first);
+    assert!(n1.promise().is_some(), "an older promise was seen to be stale, not this one");
+    let given = n1.promise().cloned().unwrap();
+    n1.forget(&given);
+    n1.promise_to(&second, None).unwrap();
+    n1.release(&second);
+    assert_eq!(n1.promise(), None);
+    assert!(n1.promise_to(&second, Some("it is up")).is_err());
+    n1.learn(&holder(&n1.clone(), 3, "d1"));
+    assert!(n1.promise_to(&second, None).is_err(), "of an old epoch");
+}
+
+#[test]
+fn a_promise_to_oneself_is_void_when_another_one_has_taken() {
+    let mut d1 = here("d1");
+    let own = claim(&d1, 1, "d1");
+    d1.promise_self(&own).unwrap();
+    assert!(d1.claims(1) && !d1.claims(2));
+    d1.learn(&holder(&d1.clone(), 1, "d2"));
+    assert!(!d1.claims(1));
+}
+
+#[test]
+fn two_holders_of_an_epoch_are_a_split() {
+    let mut n1 = here("n1");
+    assert_eq!(n1.learn(&holder(&n1.clone(), 1, "d1")), Learned::Newer);
+    assert_eq!(n1.learn(&holder(&n1.clone(), 1, "d2")), Learned::Split);
+    assert_eq!(n1.rival().map(|r| r.node.clone()), Some("d2".into()));
+    let mut d1 = here("d1");
+    d1.take(1, false, Vec::new());
+    assert!(d1.holds());
+    d1.learn(&holder(&d1.clone(), 1, "d2"));
+    assert!(!d1.holds(), "nobody does");
+}
+
+#[test]
+fn what_is_forgotten_is_settled_by_all_others_together() {
+    let mut n1 = here("n1");
+    n1.record = Known::Unknown("damaged".into());
+    let (one, two) = (Some(holder(&n1, 1, "d1")), Some(holder(&n1, 2, "d2")));
+    let settled = |answers: [Option<Answer>; 3]| {
+        let mut here = n1.clone();
+        here.resolve(answers.iter().map(Option::as_ref)).then(|| here.holder().unwrap().node)
+    };
+    let known = |holder: &Option<Holder>| Some(says(&n1, holder.clone(), 0, false));
+    let unsure = |traces| Some(says(&n1, None, traces, false));
+    assert_eq!(settled([known(&one), known(&two), known(&one)]), Some("d2".into()), "the highest epoch");
+    assert_eq!(settled([known(&two), known(&two), None]), None, "one is silent");
+    assert_eq!(settled([known(&one), known(&two), unsure(2)]), Some("d2".into()), "another one has forgotten it too");
+    assert_eq!(settled([known(&one), known(&two), unsure(3)]), None, "there are traces of a later epoch");
+    assert_eq!(settled([unsure(0), unsure(0), unsure(0)]), None, "nobody knows");
+    assert_eq!(settled([known(&one), known(&two), Some(says(&n1, one.clone(), 0, true))]), None, "one is at work");
+}
+
+#[test]
+fn own_writes_are_known_by_any_trace() {
+    let state = |here: &Here| here.data("sync#1").state;
+    // the old primary learns of a takeover
+    let mut n1 = here("n1");
+    n1.settle();
+    assert_eq!(state(&n1), Some(State::Live));
+    n1.learn(&holder(&n1.clone(), 1, "d1"));
+    assert_eq!(state(&n1), Some(State::Orphan));
+    // its file is lost, then all but the others' word
+    n1.replicas.clear();
+    assert_eq!((state(&n1), n1.data("sync#1").fault), (None, Some("sync#1.replica.json is missing".into())));
+    // a recovery node from a backup of before it took over
+    let mut d1 = here("d1");
+    d1.learn(&holder(&d1.clone(), 0, "n1"));
+    let before = d1.clone();
+    assert_eq!(state(&d1), Some(State::None));
+    let from = |name: &str, epoch, handed| Holder { from: Some(name.into()), handed, ..holder(&before, epoch, "n1") };
+    d1.learn(&from("d1", 2, false));
+    assert_eq!(state(&d1), Some(State::Orphan), "n1 took over from it");
+    let mut d1 = before.clone();
+    d1.learn(&from("d1", 2, true));
+    assert_eq!(state(&d1), Some(State::None), "n1 was handed all it had");
+}
+
+#[test]
+fn home_may_be_overwritten_only_while_it_is_made_ready() {
+    let mut n1 = here("n1");
+    n1.learn(&holder(&n1.clone(), 1, "d1"));
+    n1.receive(true, true);
+    assert!(n1.receiving() && n1.abandoned() == ["nodes"]);
+    n1.receive(false, false);
+    assert!(!n1.receiving() && n1.abandoned().is_empty());
+}
+
+#[test]
+fn a_crash_between_two_files_takes_data_for_too_little() {
+    let mut d1 = here("d1");
+    d1.take(1, false, Vec::new());
+    assert!(d1.record_first(), "a holder whose data are not live yet");
+    d1.learn(&holder(&d1.clone(), 2, "d2"));
+    assert!(!d1.record_first(), "an orphan that still holds; not a replica that was written");
+}
