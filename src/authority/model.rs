@@ -13,7 +13,7 @@ mod world;
 
 use kinds::{NAMES, World};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use steps::{Step, history};
+use steps::{Step, What, history};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
@@ -60,5 +60,36 @@ fn random_histories_lose_no_write() {
         None => often_enough(&seen.borrow(), cases as usize),
         Some(TestError::Fail(why, (steps, rids))) => panic!("MODEL_SEED={seed}, {rids} replications, {steps:?}\n{why}"),
         Some(other) => panic!("MODEL_SEED={seed}: {other}"),
+    }
+}
+
+/// Of two who take over at the same moment one wins, whatever the order in which their steps mix.
+#[test]
+fn of_two_takeovers_at_once_one_wins() {
+    for seed in 0..400u64 {
+        let mut world = World::new(1);
+        let mut mix = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut story = || -> Result<(), String> {
+            let step = |what, a| Step { what, a, b: 0, slow: false };
+            for (what, a) in [(What::Start, 0), (What::Write, 0), (What::Sync, 0), (What::Stop, 0)] {
+                world.step(&step(what, a))?;
+            }
+            for node in [2, 3] {
+                world.step(&Step { slow: true, ..step(What::Start, node) })?;
+            }
+            while [2, 3].iter().any(|n| world.nodes[*n].job.is_some()) {
+                mix ^= mix << 13;
+                mix ^= mix >> 7;
+                mix ^= mix << 17;
+                world.advance(if mix & 256 == 0 { 2 } else { 3 })?;
+            }
+            match [2, 3].iter().filter(|n| world.nodes[**n].running).count() {
+                1 => Ok(()),
+                up => Err(format!("{up} have won")),
+            }
+        };
+        if let Err(why) = story() {
+            panic!("seed {seed}: {why}\n{}", world.story.join("\n"));
+        }
     }
 }
