@@ -75,7 +75,7 @@ fn of_two_takeovers_at_once_one_wins() {
                 world.step(&step(what, a))?;
             }
             for node in [2, 3] {
-                world.step(&Step { slow: true, ..step(What::Start, node) })?;
+                world.step(&Step { slow: true, ..step(What::Force, node) })?;
             }
             while [2, 3].iter().any(|n| world.nodes[*n].job.is_some()) {
                 mix ^= mix << 13;
