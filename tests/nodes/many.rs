@@ -77,7 +77,8 @@ fn many_are_taken_over_from_the_silent_only_with_consent() {
     // who has said from whom is not asked about others
     let (said, up) = tried(&bed, &on_terminal("y", " --from n2"));
     assert_eq!((said.code, up.as_str()), (1, "cd"), "{}", said.stdout);
-    assert!(!said.stdout.contains(question) && row(&said, "a").contains("--from n1"), "{}", said.stdout);
+    assert!(!said.stdout.contains(question) && row(&said, "a").ends_with("--from n2 does not name it"), "{}", said.stdout);
+    assert!(said.stdout.contains("on d1: allservices start --from n1"), "{}", said.stdout);
 
     // one service is taken over by who names it
     let (said, up) = tried(&bed, "a start");
