@@ -21,7 +21,9 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
                 what,
                 why: format!("{node} cannot tell who holds the data: {why}"),
                 stake: format!("what may have been written on {node}"),
-                remedy: format!("on {node}: svcmgr -s {service} startstandby   (asks the other nodes and remembers)"),
+                remedy: format!(
+                    "on {node}: svcmgr -s {service} startstandby   (asks the other nodes and remembers); if it still cannot tell, on {sender}: svcmgr -s {service} takeover --abandon {node}   (keeps the data of {sender}), then the first again"
+                ),
             });
         }
     };

@@ -25,6 +25,7 @@ impl World {
             }
             _ => return,
         }
+        self.nodes[n].damaged_at = self.events;
         self.tell(format!(
             "DAMAGE {} {}",
             NAMES[n],

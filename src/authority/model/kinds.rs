@@ -44,6 +44,8 @@ pub struct Node {
     /// Yesterday's var, and when it came back.
     pub backup: Option<Here>,
     pub restored_at: usize,
+    /// When one of its files was damaged last.
+    pub damaged_at: usize,
     /// Whom its running instance could not ask, and when it asked and took.
     pub missed: BTreeSet<usize>,
     pub took_at: usize,

@@ -113,23 +113,7 @@ impl World {
         if self.given_up.contains(&id) {
             return Ok(());
         }
-        let elsewhere = (0..3).any(|c| c != copy_of(to) && !self.data[c][rid].torn && self.data[c][rid].writes.contains(&id));
-        if elsewhere {
-            return Ok(());
-        }
-        let epoch = self.nodes[from].here.holder().map_or(0, |h| h.epoch);
-        let (at, origin) = (self.writes[id].epoch, self.writes[id].copy);
-        let chosen = self.chosen.iter().any(|c| *c == (epoch, copy_of(from), copy_of(to)) || (c.0 > at && c.2 == origin));
-        if chosen || (job.name == "giveback" && self.before_takeover(id)) {
-            self.given_up.insert(id);
-            return Ok(());
-        }
         let write = &self.writes[id];
-        // out of reach: a replica of writes that a takeover has left behind, with a warning. Nobody can tell that it is newer
-        // than what that one began with; who wrote them keeps them as long as nobody chooses
-        if self.left_behind.contains(&id) && origin != copy_of(to) {
-            return Ok(());
-        }
         // out of reach: two machines share the data, and one of them wrote alone, on a record of an older epoch than the
         // one in which the other one, which does not know of it, received a replica or was made ready for it
         let sibling = write.node != to && copy_of(write.node) == copy_of(to);
@@ -137,9 +121,28 @@ impl World {
             self.given_up.insert(id);
             return Ok(());
         }
-        // out of reach: the var of this machine is of a time before it wrote, and two others have held since: the last one
-        // took over from the other, and does not know whose writes that one left behind
-        if write.node == to && self.nodes[to].restored_at > write.at && epoch > write.epoch + 1 {
+        let elsewhere = (0..3).any(|c| c != copy_of(to) && !self.data[c][rid].torn && self.data[c][rid].writes.contains(&id));
+        if elsewhere {
+            return Ok(());
+        }
+        let epoch = self.nodes[from].here.holder().map_or(0, |h| h.epoch);
+        let (at, origin) = (write.epoch, write.copy);
+        let chosen = self.chosen.iter().any(|c| *c == (epoch, copy_of(from), copy_of(to)) || (c.0 > at && c.2 == origin));
+        if chosen || (job.name == "giveback" && self.before_takeover(id)) {
+            self.given_up.insert(id);
+            return Ok(());
+        }
+        // out of reach: a replica of writes that a takeover has left behind, with a warning. Nobody can tell that it is newer
+        // than what that one began with; who wrote them keeps them as long as nobody chooses
+        if self.left_behind.contains(&id) && origin != copy_of(to) {
+            return Ok(());
+        }
+        // out of reach: the var of this machine is of a time before it wrote, and a file of it was lost besides; or two
+        // others have held since: the last one took over from the other, and does not know whose writes that one left
+        // behind
+        let machine = &self.nodes[to];
+        let restored = write.node == to && machine.restored_at > write.at;
+        if restored && (epoch > write.epoch + 1 || machine.damaged_at > machine.restored_at) {
             self.given_up.insert(id);
             return Ok(());
         }
@@ -248,6 +251,7 @@ impl World {
         let images = job.images.clone();
         self.change(giver, |here| here.hand_over(holder, &images));
         self.taken.push((epoch, copy_of(taker), self.events));
+        (0..NAMES.len()).filter(|p| *p != giver && *p != taker).for_each(|p| self.announce(giver, p));
         Ok(Ok(()))
     }
 

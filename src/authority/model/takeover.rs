@@ -225,10 +225,13 @@ impl World {
         self.change(n, Here::settle);
         let events = self.events;
         let node = &mut self.nodes[n];
+        let was_up = node.running;
         node.here.last_run = Some(LastRun { since: Some(now), ..LastRun::default() });
         node.running = node.up;
-        node.missed = job.missed.clone();
-        node.took_at = events;
+        if !was_up {
+            node.missed = job.missed.clone();
+            node.took_at = events;
+        }
         self.tell(format!("   {} is up", NAMES[n]));
         Ok(Ok(()))
     }

@@ -48,6 +48,7 @@ impl World {
             tear: false,
             backup: None,
             restored_at: 0,
+            damaged_at: 0,
             missed: BTreeSet::new(),
             took_at: 0,
         };
