@@ -40,6 +40,8 @@ mod writer;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {
+    // on a busy machine a peer may take more than a second
+    let text: String = text.split_inclusive('\n').filter(|l| !(l.contains("waiting for ") && l.contains(" to answer, "))).collect();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots");
     insta::with_settings!({snapshot_path => folder, prepend_module_to_snapshot => false, omit_expression => true}, {
         insta::assert_snapshot!(format!("nodes__{name}"), text);
