@@ -112,7 +112,7 @@ fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Lo
                 holder.node
             )),
             (None, _) => {
-                log.warning(format!("what {node} wrote of its own, until {what}, is overwritten with the data of {}", holder.node))
+                log.warning(format!("what {node} wrote of its own, until {what}, is overwritten with the data of {}", holder.node));
             }
             _ => {}
         }

@@ -275,6 +275,9 @@ pub struct Options {
     pub consent: Option<Arc<Consent>>,
 }
 
+/// Told who is silent; true: they may be taken over from.
+pub type Ask = Box<dyn Fn(&[String]) -> bool + Send + Sync>;
+
 /// Consent to take services over from nodes that do not answer: given on the command line, or asked for once.
 pub struct Consent {
     /// `--yes`.
@@ -282,7 +285,7 @@ pub struct Consent {
     /// `--from NODE|SITE`.
     pub from: Option<String>,
     /// Asks on the terminal, if there is one.
-    pub ask: Box<dyn Fn(&[String]) -> bool + Send + Sync>,
+    pub ask: Ask,
     /// What was answered.
     pub answer: Mutex<Option<bool>>,
 }

@@ -134,18 +134,18 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     book.start("start on d1, n1 is silent", &first(), &plain, |a| silent(a, "n1"));
     book.start("start on d1, d2 is silent", &first(), &plain, |a| silent(a, "d2"));
     book.start("start on d1, the clock of n1 is an hour ahead", &first(), &plain, |a| {
-        change(a, "n1", |n1| n1.clock = Some((at("19:10:00") + Duration::hours(1)).to_rfc3339()))
+        change(a, "n1", |n1| n1.clock = Some((at("19:10:00") + Duration::hours(1)).to_rfc3339()));
     });
     book.start("start on d1, up on n1", &first(), &plain, |a| {
-        change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())))
+        change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())));
     });
     book.start("start on n2, up on n1", &here("n2"), &plain, |a| {
-        change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())))
+        change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())));
     });
     book.start("start on n2, n1 is starting it", &here("n2"), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
     book.start("start on d1, n1 is starting it", &first(), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
     book.start("start on d1, d2 has newer data", &first(), &plain, |a| {
-        change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00")))
+        change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00")));
     });
     book.start("the same, forced", &first(), &force, |a| change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00"))));
     let claim = Promise { epoch: 1, node: "d2".into(), copy: "d2".into(), at: at("19:09:50") };
@@ -186,7 +186,7 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     book.start("start on n2, a transfer to n1, on the same disks, was under way", &beside, &plain, |a| {
         let mut broken = held("19:02:00");
         broken.held.as_mut().unwrap().state = Some(State::InProgress);
-        change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken))
+        change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken));
     });
     let second = with("d2", &away, State::Orphan, Some("18:52:00"));
     book.start("start on d2, which was written, d1 is up elsewhere and silent", &second, &plain, |a| silent(a, "d1"));
@@ -203,11 +203,11 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     book.start("the same, and d2 has learned of it", &stale, &plain, |a| change(a, "d1", |d1| d1.up_until = Some(at("19:05:00"))));
 
     book.start("takeover on d1, n1 is up", &first(), &takeover, |a| {
-        change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())))
+        change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())));
     });
     book.start("takeover on d1, home is silent", &first(), &takeover, |a| ["n1", "n2"].iter().for_each(|n| silent(a, n)));
     book.start("takeover on d2, up on n1 and on d1", &with("d2", &away, State::Replica, Some("19:05:00")), &takeover, |a| {
-        ["n1", "d1"].iter().for_each(|n| change(a, n, |peer| (peer.running, peer.avail) = (Some(true), Some("up".into()))))
+        ["n1", "d1"].iter().for_each(|n| change(a, n, |peer| (peer.running, peer.avail) = (Some(true), Some("up".into()))));
     });
 
     let mut split = orphan.clone();
@@ -228,11 +228,11 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     book.start("start on d1, it does not know who holds, n1 is silent", &unknown, &plain, |a| silent(a, "n1"));
     book.start("start on d1, nobody knows, n1 ran last", &unknown, &plain, run("18:59:00", false));
     book.start("start on d1, it does not know, n1 is taking over", &unknown, &plain, |a| {
-        change(a, "n1", |n1| n1.busy = Some("takeover".into()))
+        change(a, "n1", |n1| n1.busy = Some("takeover".into()));
     });
     book.start("the same, forced", &unknown, &force, |_| {});
     book.start("start on d1, d2 has forgotten a later epoch", &first(), &plain, |a| {
-        change(a, "d2", |d2| (d2.unsure, d2.epoch, d2.holder) = (Some("authority.json is missing".into()), 3, None))
+        change(a, "d2", |d2| (d2.unsure, d2.epoch, d2.holder) = (Some("authority.json is missing".into()), 3, None));
     });
 
     book.receive("n1 sends to d1, as it always did", &first(), "n1", "nodes", 0);

@@ -468,14 +468,12 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
     );
     Err(Refusal {
         what: format!("{service} is not taken over by {node}: {} cannot hand it over", list(&nodes)),
-        why: format!(
-            "{}",
-            silent(view, |n| nodes.iter().any(|x| x == n))
-                .iter()
-                .map(|(n, why)| format!("{n} does not answer: {why}"))
-                .collect::<Vec<_>>()
-                .join("; ")
-        ),
+        why: silent(view, |n| nodes.iter().any(|x| x == n))
+            .iter()
+            .map(|(n, why)| format!("{n} does not answer: {why}"))
+            .collect::<Vec<_>>()
+            .join("; ")
+            .to_string(),
         stake: format!("what {} wrote after the copy here, which {age}", list(&nodes)),
         remedy: format!(
             "on {node}: svcmgr -s {service} start   (takes over without {}, if {} dead)",
@@ -488,7 +486,9 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
 /// Somebody who is not the holder has newer data than we.
 fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal> {
     let here = view.here;
-    let mut best: Option<(&String, DateTime<Local>, Option<DateTime<Local>>)> = None;
+    /// Who has it, of when, and of when ours is.
+    type Newer<'a> = (&'a String, DateTime<Local>, Option<DateTime<Local>>);
+    let mut best: Option<Newer> = None;
     for rid in &here.rids() {
         let own = here.data(rid).image;
         let mine = own.frozen_at;

@@ -44,7 +44,7 @@ fn give(run: &Run) -> Result<()> {
             run.log.info(format!("{name} is at home: it runs on {node}"));
             return Ok(());
         }
-        return refuse(run, not_here(&desk));
+        return refuse(run, &not_here(&desk));
     }
     if desk.here.copy() == Some(&home) {
         run.log.info(format!("{name} is at home: {node} holds its data"));
@@ -57,7 +57,7 @@ fn give(run: &Run) -> Result<()> {
     }
     for peer in running(&home.nodes, &answers) {
         if !abandon {
-            return refuse(run, both_up(&desk, &peer));
+            return refuse(run, &both_up(&desk, &peer));
         }
         run.log.warning(format!("what {peer} has written is given up, as you say (--abandon): the data of {node} are kept"));
         call::remote((run.host, run.log, run.options), name, &peer, &["stop"], STOP)?;
@@ -80,7 +80,7 @@ fn up(node: &str, answers: &Answers) -> bool {
     answers.get(node).is_some_and(|a| a.as_ref().is_ok_and(|a| a.avail.as_deref() == Some("up")))
 }
 
-fn refuse(run: &Run, refusal: Refusal) -> Result<()> {
+fn refuse(run: &Run, refusal: &Refusal) -> Result<()> {
     run.log.error(refusal.to_string());
     Err(Error::Reported)
 }

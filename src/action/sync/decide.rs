@@ -42,6 +42,10 @@ pub(super) fn tasks<'a>(work: &Work<'a>, selection: &Selection) -> Vec<Task<'a>>
         tasks.extend(due(work, res, driver));
     }
     if tasks.is_empty() {
+        let data = all.iter().find(|r| work.here.copies.rids.contains(&r.rid));
+        if let Some(res) = data.filter(|_| scope.is_drp() && scope.drpnodes.len() == 1) {
+            work.chat(res, "nothing is sent: this site has no other copy, and giveback is the way home");
+        }
         return tasks;
     }
     not_applicable(work, &all);

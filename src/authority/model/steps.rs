@@ -137,7 +137,7 @@ impl World {
             Write | Stop | Sync | Giveback | GivebackAbandon | SyncAbandon => self.nodes[*n].running,
             Boot => !self.nodes[*n].up,
             Advance => self.nodes[*n].job.is_some(),
-            _ => return false,
+            _ => false,
         };
         let all: Vec<usize> = (0..NAMES.len()).filter(fits).collect();
         all.get(step.a % all.len().max(1)).copied().unwrap_or(step.a)
