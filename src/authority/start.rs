@@ -472,8 +472,7 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
             .iter()
             .map(|(n, why)| format!("{n} does not answer: {why}"))
             .collect::<Vec<_>>()
-            .join("; ")
-            .to_string(),
+            .join("; "),
         stake: format!("what {} wrote after the copy here, which {age}", list(&nodes)),
         remedy: format!(
             "on {node}: svcmgr -s {service} start   (takes over without {}, if {} dead)",
