@@ -445,7 +445,7 @@ fn nodes_of<'a>(view: &View<'a>, holder: &Holder) -> Option<&'a Copy> {
 /// The node of the holder that hands over: the one where it runs, else where it ran last.
 fn giver<'a>(view: &View<'a>, holder: &Holder) -> Option<&'a String> {
     let nodes = &nodes_of(view, holder)?.nodes;
-    let there = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(Answer::known));
+    let there = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.known() && a.unsure.is_none()));
     let up = |peer: &&String| view.answers.get(*peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.running == Some(true)));
     let ran = |peer: &&String| view.answers.get(*peer).and_then(|a| a.as_ref().ok()?.up_until);
     nodes.iter().find(up).or_else(|| nodes.iter().filter(there).max_by_key(ran))
@@ -468,11 +468,7 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
     );
     Err(Refusal {
         what: format!("{service} is not taken over by {node}: {} cannot hand it over", list(&nodes)),
-        why: silent(view, |n| nodes.iter().any(|x| x == n))
-            .iter()
-            .map(|(n, why)| format!("{n} does not answer: {why}"))
-            .collect::<Vec<_>>()
-            .join("; "),
+        why: nodes.iter().map(|n| unable(view, n)).collect::<Vec<_>>().join("; "),
         stake: format!("what {} wrote after the copy here, which {age}", list(&nodes)),
         remedy: format!(
             "on {node}: svcmgr -s {service} start   (takes over without {}, if {} dead)",
@@ -480,6 +476,15 @@ fn planned(view: &View, how: &How, holder: &Holder, mut go: Go) -> Result<Go, Re
             if nodes.len() == 1 { "it is" } else { "they are" }
         ),
     })
+}
+
+/// Why a node of the holder cannot hand over.
+fn unable(view: &View, node: &str) -> String {
+    match view.answers.get(node) {
+        Some(Err(why)) => format!("{node} does not answer: {why}"),
+        Some(Ok(Answer { unsure: Some(why), .. })) => format!("{node} cannot tell who holds the data: {why}"),
+        _ => format!("{node} does not know {}", view.here.service),
+    }
 }
 
 /// Somebody who is not the holder has newer data than we.
