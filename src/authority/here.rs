@@ -82,31 +82,18 @@ impl Here {
         Self { service: service.into(), node, copies, home_site, record, replicas, stamps, sent, last_run, now }
     }
 
-    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`. A crash between two
-    /// files leaves data that are taken for too little, never for too much.
+    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; the record first: a
+    /// crash between two files leaves data that are taken for an orphan, never for a replica.
     pub fn save(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
-        if self.record_first() {
-            self.save_record(var, before)?;
+        if let Some(record) = self.record.known().filter(|_| self.record != before.record) {
+            authority::write(var, &self.service, record)?;
         }
         for (rid, replica) in &self.replicas {
             if let Some(known) = replica.known().filter(|_| before.replicas.get(rid) != Some(replica)) {
                 replica::write(var, &self.service, rid, known)?;
             }
         }
-        if self.record_first() { Ok(()) } else { self.save_record(var, before) }
-    }
-
-    /// Who has taken authority is its holder before the data are live. Who has lost it has written down what the data
-    /// are before they are not the holder's any more.
-    pub(super) fn record_first(&self) -> bool {
-        self.holds()
-    }
-
-    fn save_record(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
-        match self.record.known().filter(|_| self.record != before.record) {
-            Some(record) => authority::write(var, &self.service, record),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// This node's copy. `None`: the node has none, as it is not among the service's nodes.

@@ -135,7 +135,10 @@ fn home_may_be_overwritten_only_while_it_is_made_ready() {
 fn a_crash_between_two_files_takes_data_for_too_little() {
     let mut d1 = here("d1");
     d1.take(1, false, Vec::new());
-    assert!(d1.record_first(), "a holder whose data are not live yet");
-    d1.learn(&holder(&d1.clone(), 2, "d2"));
-    assert!(!d1.record_first(), "an orphan that still holds; not a replica that was written");
+    let before = d1.clone();
+    let image = Image { frozen_at: Some(d1.now), ..Image::default() };
+    d1.hand_over(holder(&before, 2, "n1"), &BTreeMap::from([("sync#1".to_owned(), image)]));
+    assert_eq!(d1.data("sync#1").state, Some(State::Replica));
+    d1.replicas = before.replicas;
+    assert_eq!(d1.data("sync#1").state, Some(State::Orphan), "the record is written first");
 }

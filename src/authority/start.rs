@@ -87,7 +87,7 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
         Err(why) => return Err(unsure(view, &why)),
     };
     if let Some(node) = &how.abandon {
-        return abandon(view, how, &holder, node);
+        return abandon(view, how, node);
     }
     traces(view, how, &holder)?;
     if let Some(rival) = here.rival() {
@@ -583,7 +583,7 @@ pub fn skew(answer: &Answer, now: DateTime<Local>) -> Duration {
 }
 
 /// Someone chooses: what `node` has written is given up, the data here are kept.
-fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Refusal> {
+fn abandon(view: &View, how: &How, node: &str) -> Result<Go, Refusal> {
     let here = view.here;
     let (service, me) = (&here.service, &here.node);
     let refused = |why: String, remedy: String| Refusal {
@@ -624,7 +624,9 @@ fn abandon(view: &View, how: &How, holder: &Holder, node: &str) -> Result<Go, Re
         if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
             return Err(refused(
                 format!("{rid} is not a whole copy on {me}"),
-                format!("on {}: svcmgr -s {service} sync full --abandon {me}", holder.node),
+                format!(
+                    "to keep the data of {node}, on {node}: svcmgr -s {service} takeover --abandon {me}; to keep what {me} has all the same, on {me}: svcmgr -s {service} takeover --abandon {node} --force"
+                ),
             ));
         }
     }

@@ -1,6 +1,7 @@
 //! Sync, planned handover and giveback, step by step; and the truth about what a transfer overwrites.
 
 use super::kinds::{Data, Job, Mode, NAMES, Receiving, SERVICE, Todo, World, copy_of, refuse};
+use super::takeover::learn;
 use crate::authority::{Refusal, receive};
 use crate::state::authority::Holder;
 use crate::state::gate::{Question, VERSION};
@@ -238,6 +239,12 @@ impl World {
         let left = |(rid, d): (usize, &Data)| d.writes.iter().find(|w| !self.data[copy_of(taker)][rid].writes.contains(w)).copied();
         if let Some(lost) = self.data[copy_of(giver)].iter().enumerate().find_map(left) {
             return Err(format!("w{lost} is not handed over from {} to {}", NAMES[giver], NAMES[taker]));
+        }
+        // the last moment to hear that somebody else holds
+        let answers = self.answers(giver);
+        self.change(giver, |here| learn(here, &answers));
+        if !self.nodes[giver].here.holds() || !self.nodes[giver].up {
+            return Ok(Err(refuse("somebody else was quicker", format!("on {}: svcmgr -s {SERVICE} where", NAMES[giver]))));
         }
         let reached = (0..NAMES.len()).filter(|p| self.reach(giver, *p)).map(|p| {
             let answer = self.answer(p);

@@ -99,8 +99,9 @@ impl World {
         let mine = &self.data[copy_of(n)];
         let holder = here.holder().map_or(0, |h| copy_of(number_of(&h.node)));
         let loses = self.data[holder].iter().zip(mine).any(|(d, mine)| left(d, mine));
-        // out of reach: a clock was set between the image and the last write
-        if loses && !self.clock_set && job.go.warnings.is_empty() {
+        // out of reach: a clock was set between the image and the last write; the holder's var is of before that write
+        let restored = (0..NAMES.len()).any(|p| copy_of(p) == holder && self.nodes[p].restored_at > 0);
+        if loses && !self.clock_set && !restored && job.go.warnings.is_empty() {
             return Err(format!("{} takes over without a word about the writes it does not have", NAMES[n]));
         }
         Ok(())
@@ -204,9 +205,11 @@ impl World {
         if !self.nodes[n].here.holds() {
             return Ok(Err(refuse("somebody else was quicker", format!("on {}: svcmgr -s {SERVICE} where", NAMES[n]))));
         }
-        // out of reach: the other machine on the same disks was receiving, and does not answer now
+        // out of reach: the other machine on the same disks was receiving, and does not answer now; or files were lost, and
+        // a holder that did not know it was one has received
+        let whole = self.nodes[n].restored_at == 0 && self.nodes[n].damaged_at == 0;
         let asked = (0..NAMES.len()).all(|p| p == n || copy_of(p) != copy_of(n) || !job.missed.contains(&p));
-        if !job.how.force && asked && self.data[copy_of(n)].iter().any(|d| d.torn) {
+        if !job.how.force && asked && whole && self.data[copy_of(n)].iter().any(|d| d.torn) {
             return Err(format!("{} starts on torn data, not forced to", NAMES[n]));
         }
         for p in self.live_elsewhere(n) {
@@ -231,7 +234,11 @@ impl World {
         node.here.last_run = Some(LastRun { since: Some(now), ..LastRun::default() });
         node.running = node.up;
         if !was_up {
-            node.missed = job.missed.clone();
+            // a run that goes on with what was taken alone is as alone
+            if job.claim.is_some() {
+                node.missed.clear();
+            }
+            node.missed.extend(&job.missed);
             node.took_at = events;
         }
         self.tell(format!("   {} is up", NAMES[n]));
