@@ -192,6 +192,13 @@ impl Here {
         }
     }
 
+    /// What was being received here when this node came to hold: it was given authority and did not hear of it, and who
+    /// had it before sent something else meanwhile. A start settles it.
+    pub fn broken(&self, rid: &str) -> Option<&Replica> {
+        let file = self.replicas.get(rid)?.known()?;
+        Some(file).filter(|r| self.holds() && r.node == self.node && matches!(r.state, State::InProgress | State::Torn))
+    }
+
     /// The same, for an answer.
     pub fn held(&self, rid: &str) -> Held {
         let data = self.data(rid);

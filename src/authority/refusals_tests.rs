@@ -188,6 +188,13 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         broken.held.as_mut().unwrap().state = Some(State::InProgress);
         change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken));
     });
+    let given = Holder { handed: true, ..away.clone() };
+    let mut broken = with("d1", &given, State::InProgress, Some("18:52:00"));
+    if let Some(Known::Known(replica)) = broken.replicas.get_mut("sync#1") {
+        replica.from = Some("n2".into());
+    }
+    book.start("start on d1, which did not hear that it holds, and was sent something by n2", &broken, &plain, |_| {});
+    book.start("the same, forced", &broken, &force, |_| {});
     let second = with("d2", &away, State::Orphan, Some("18:52:00"));
     book.start("start on d2, which was written, d1 is up elsewhere and silent", &second, &plain, |a| silent(a, "d1"));
     book.start(

@@ -94,6 +94,9 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
         return Err(split(view, &holder, rival));
     }
     if here.holds() {
+        if !how.force {
+            handed_and_broken(view, &holder)?;
+        }
         // a takeover that came to nothing: only a higher epoch ends the promises that were made to it
         let open = here.promise().is_some_and(|p| here.copies.of_node(&p.node) != here.copy());
         return Ok(Go { claim: open.then(|| highest(view) + 1), warnings: not_asked(view), ..Go::default() });
@@ -315,6 +318,26 @@ fn since(here: &Here, holder: &Holder) -> String {
         Holder { handed: true, epoch, .. } => format!("{who} was handed the data at {at} (epoch {epoch})"),
         Holder { epoch, .. } => format!("{who} took the data over at {at} (epoch {epoch})"),
     }
+}
+
+/// The holder was sent something else after it was given authority, before it heard of it.
+fn handed_and_broken(view: &View, holder: &Holder) -> Result<(), Refusal> {
+    let here = view.here;
+    let (service, node) = (&here.service, &here.node);
+    let Some((rid, broken)) = here.rids().iter().find_map(|rid| Some((rid.clone(), here.broken(rid)?.clone()))) else { return Ok(()) };
+    let from = broken.from.unwrap_or_else(|| "another node".into());
+    Err(Refusal {
+        what: format!("{service} is not started on {node}: {rid} is not a whole copy"),
+        why: format!(
+            "{}; a transfer from {from} was under way at {} and was not confirmed: files may be partly new, partly old",
+            since(here, holder),
+            instant(broken.since, here.now)
+        ),
+        stake: format!("consistent data on {node}, or what {from} has"),
+        remedy: format!(
+            "to keep the data of {from}, on {from}: svcmgr -s {service} takeover --abandon {node}; to start with what is here, on {node}: svcmgr -s {service} start --force"
+        ),
+    })
 }
 
 /// The node of the holder's copy to type at: where it runs, else the one that took authority.
@@ -620,7 +643,7 @@ fn abandon(view: &View, how: &How, node: &str) -> Result<Go, Refusal> {
     }
     for rid in &here.rids() {
         let mut data = here.data(rid);
-        data.state = beside(view, rid).or(data.state);
+        data.state = beside(view, rid).or(here.broken(rid).map(|r| r.state)).or(data.state);
         if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
             return Err(refused(
                 format!("{rid} is not a whole copy on {me}"),
