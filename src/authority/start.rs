@@ -134,7 +134,8 @@ fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
     let (service, node) = (&view.here.service, &view.here.node);
     let holds = |peer: &str| view.here.holder().is_ok_and(|h| view.here.copies.named(&h.copy, &h.node) == view.here.copies.of_node(peer));
     // what a planned takeover is for
-    let hands_over = |peer: &str| how.takeover && holds(peer) && !same_site(view, peer) && !view.here.holds();
+    let sure = |peer: &str| view.answers.get(peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.unsure.is_none()));
+    let hands_over = |peer: &str| how.takeover && holds(peer) && sure(peer) && !same_site(view, peer) && !view.here.holds();
     let up = answered(view).find(|(peer, a)| a.running == Some(true) && !(view.flex && same_site(view, peer)) && !hands_over(peer));
     if let Some((peer, answer)) = up {
         let own = view.here.rids().iter().any(|rid| matches!(view.here.data(rid).state, Some(State::Orphan) | None));
@@ -148,6 +149,8 @@ fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
             format!(
                 "on {peer}: svcmgr -s {service} giveback   (brings its data here and starts it here; see first: svcmgr -s {service} where)"
             )
+        } else if !sure(peer) {
+            format!("on {peer}: svcmgr -s {service} takeover --force   ({peer} cannot tell who holds the data: this says that it does)")
         } else if holds(peer) {
             format!(
                 "on {node}: svcmgr -s {service} takeover   (stops it on {peer}, sends its last writes, starts it here: nothing is lost)"
@@ -204,9 +207,13 @@ fn unsure(view: &View, why: &str) -> Refusal {
         };
     }
     let (who, remedy) = if silent.is_empty() {
-        let last =
-            answered(view).filter(|(_, a)| a.up_until > view.here.last_run.as_ref().and_then(|r| r.until)).max_by_key(|(_, a)| a.up_until);
-        let (best, ran) = last.map_or((node, ""), |(peer, _)| (peer, ": it ran last"));
+        let own = view.here.last_run.as_ref();
+        let last = answered(view).filter(|(_, a)| a.up_until > own.and_then(|r| r.until)).max_by_key(|(_, a)| a.up_until);
+        let (best, ran) = match last {
+            _ if own.is_some_and(|r| r.until.is_none()) => (node, ": it runs here"),
+            Some((peer, _)) => (peer, ": it ran last"),
+            None => (node, ""),
+        };
         (
             "the other nodes know less than the data tell".to_owned(),
             format!(
