@@ -52,7 +52,7 @@ fn here(node: &str, text: &str) -> Here {
 }
 
 fn holder(node: &str, copy: &str, epoch: u64) -> Holder {
-    Holder { epoch, copy: copy.into(), node: node.into(), since: at("19:10:02"), from: None, handed: false, partial: false }
+    Holder { epoch, copy: copy.into(), node: node.into(), since: at("19:10:02"), from: None, handed: false, partial: false, away: None }
 }
 
 fn image(time: &str) -> Image {

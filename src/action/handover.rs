@@ -87,13 +87,15 @@ fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Lo
         let run_until = here.last_run.as_ref().and_then(|r| r.until);
         let newest = found.or(run_until);
         let base = here.data(rid).image.frozen_at;
-        let after = newest.is_none_or(|at| at + skew > holder.since);
+        // a second holder after the first: home has been without them since the first
+        let left = holder.away.unwrap_or(holder.since);
+        let after = newest.is_none_or(|at| at + skew > left);
         let what = newest.map_or_else(|| "at a time that could not be found out".into(), |at| instant(at, here.now));
         if after && !abandon {
             run.log.error(
                 crate::authority::Refusal {
                     what: format!("{rid} of {name} is not brought to {node}: {node} has written data after {} took over", holder.node),
-                    why: format!("the newest data on {node} are of {what}; {} took over at {} (its clock)", holder.node, instant(holder.since, here.now)),
+                    why: format!("the newest data on {node} are of {what}; {} took over at {} (its clock)", holder.node, instant(left, here.now)),
                     stake: format!("the writes of {node} since then, or those of {}: someone has to choose", holder.node),
                     remedy: format!(
                         "to keep those of {0}: on {0}: svcmgr -s {name} giveback --abandon {node}; to keep those of {node}: on {node}: svcmgr -s {name} takeover --abandon {0}",
@@ -180,6 +182,8 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         return Ok(());
     }
     authority::stopped(run.service, run.host, run.log)?;
+    // somebody who did not reach us may have taken over meanwhile
+    let answers = desk.look()?;
     // above what others were promised, too: two of one epoch would be a split
     let told = |a: &Answer| a.epoch.max(a.promise.as_ref().map_or(0, |p| p.epoch));
     let told = answers.values().filter_map(|a| a.as_ref().ok()).map(told);
@@ -189,7 +193,16 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         let ours = here.holds();
         if ours {
             here.hand_over(
-                Holder { epoch, copy: copy.name.clone(), node: to.to_owned(), since: here.now, from, handed: true, partial: false },
+                Holder {
+                    epoch,
+                    copy: copy.name.clone(),
+                    node: to.to_owned(),
+                    since: here.now,
+                    from,
+                    handed: true,
+                    partial: false,
+                    away: here.away(),
+                },
                 &images,
             );
         }

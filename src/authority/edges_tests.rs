@@ -18,7 +18,7 @@ fn at(time: &str) -> DateTime<Local> {
 }
 
 fn holder(epoch: u64, copy: &str, node: &str) -> Holder {
-    Holder { epoch, copy: copy.into(), node: node.into(), since: at("18:00:00"), from: None, handed: false, partial: false }
+    Holder { epoch, copy: copy.into(), node: node.into(), since: at("18:00:00"), from: None, handed: false, partial: false, away: None }
 }
 
 fn here(node: &str, record: Record, state: State) -> Here {

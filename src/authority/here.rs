@@ -110,7 +110,16 @@ impl Here {
             Known::Absent => {
                 let home = self.copies.home().ok_or("the service has no nodes")?;
                 let node = home.nodes.first().cloned().unwrap_or_default();
-                Ok(Holder { epoch: 0, copy: home.name.clone(), node, since: self.now, from: None, handed: false, partial: false })
+                Ok(Holder {
+                    epoch: 0,
+                    copy: home.name.clone(),
+                    node,
+                    since: self.now,
+                    from: None,
+                    handed: false,
+                    partial: false,
+                    away: None,
+                })
             }
         }
     }
@@ -471,6 +480,12 @@ impl Here {
         }
     }
 
+    /// Since when home does not hold, if the data leave this holder for another copy that is not home.
+    pub fn away(&self) -> Option<DateTime<Local>> {
+        let holder = self.holder().ok()?;
+        if self.holding() == self.copies.home() { Some(self.now) } else { holder.away.or(Some(holder.since)) }
+    }
+
     /// This node's copy holds authority from now on, in `epoch`; writes of the copies `abandoned` are given up. All
     /// data here become live, their base forgotten.
     pub fn take(&mut self, epoch: u64, handed: bool, abandoned: Vec<String>) {
@@ -478,7 +493,7 @@ impl Here {
         let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
         let whole = |rid: &String| matches!(self.data(rid).state, Some(State::Replica | State::Live | State::Orphan));
         let partial = !handed && !self.rids().iter().all(whole);
-        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial };
+        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial, away: self.away() };
         self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
         self.set_live();
     }

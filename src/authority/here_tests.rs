@@ -15,7 +15,7 @@ fn here(node: &str) -> Here {
 
 fn holder(here: &Here, epoch: u64, node: &str) -> Holder {
     let copy = here.copies.of_node(node).unwrap().name.clone();
-    Holder { epoch, copy, node: node.into(), since: here.now, from: None, handed: false, partial: false }
+    Holder { epoch, copy, node: node.into(), since: here.now, from: None, handed: false, partial: false, away: None }
 }
 
 fn claim(here: &Here, epoch: u64, node: &str) -> Promise {

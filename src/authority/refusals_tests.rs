@@ -26,7 +26,7 @@ fn here(node: &str) -> Here {
 }
 
 fn holder(epoch: u64, copy: &str, node: &str, since: &str) -> Holder {
-    Holder { epoch, copy: copy.into(), node: node.into(), since: at(since), from: None, handed: false, partial: false }
+    Holder { epoch, copy: copy.into(), node: node.into(), since: at(since), from: None, handed: false, partial: false, away: None }
 }
 
 fn image(frozen: &str) -> Image {

@@ -194,7 +194,7 @@ fn bring_home(told: &Told, holder: &Holder, runner: &Instance) -> Advice {
     let later = home.iter().find_map(|r| {
         let until = r.data.iter().filter(|d| d.state == Some(State::Orphan.name())).filter_map(|d| d.written_until).max()?;
         // each by the clock of its node
-        (until - clock(told, &r.node) > holder.since - clock(told, &holder.node)).then_some((r, until))
+        (until - clock(told, &r.node) > holder.away.unwrap_or(holder.since) - clock(told, &holder.node)).then_some((r, until))
     });
     match later {
         Some((row, until)) => {

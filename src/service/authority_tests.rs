@@ -20,7 +20,7 @@ const DOWN: &str = "[fs#1]\ntype = tmpfs\ndev = none\nmnt = /no/such/mount\n";
 fn holder(node: &str, epoch: u64) -> Holder {
     let since = FixedClock::at("2014-06-06 17:10:02").now();
     let copy = if node == "n1" { "nodes" } else { node };
-    Holder { epoch, copy: copy.into(), node: node.into(), since, from: None, handed: false, partial: false }
+    Holder { epoch, copy: copy.into(), node: node.into(), since, from: None, handed: false, partial: false, away: None }
 }
 
 /// The status on `node`, whose record and state of sync#1 are these.

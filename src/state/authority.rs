@@ -56,6 +56,9 @@ pub struct Holder {
     /// It was taken with a copy that was not whole (`--force`): the data of who had it before may be the better ones.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Since when home does not hold, by the clock of who took over then: what home has written later is not older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<DateTime<Local>>,
 }
 
 /// A node that may take authority over: it was promised the epoch, nobody else gets the same.
@@ -149,6 +152,7 @@ mod tests {
             from: Some("nodes".into()),
             handed: false,
             partial: false,
+            away: None,
         };
         let record = Record::of(holder);
         write(dir.path(), "svc1", &record).unwrap();

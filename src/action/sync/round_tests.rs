@@ -69,6 +69,7 @@ fn record(bench: &Bench) {
         from: None,
         handed: false,
         partial: false,
+        away: None,
     };
     write(&bench.host.paths.var, "svc1", &Record::of(holder)).unwrap();
 }

@@ -254,7 +254,7 @@ impl World {
         let here = &self.nodes[giver].here;
         let copy = here.copies.of_node(NAMES[taker]).unwrap().name.clone();
         let from = here.copy().map(|c| c.name.clone());
-        let holder = Holder { epoch, copy, node: NAMES[taker].into(), since: here.now, from, handed: true, partial: false };
+        let holder = Holder { epoch, copy, node: NAMES[taker].into(), since: here.now, from, handed: true, partial: false, away: None };
         let images = job.images.clone();
         self.change(giver, |here| here.hand_over(holder, &images));
         self.taken.push((epoch, copy_of(taker), self.events));

@@ -94,6 +94,7 @@ fn who_has_taken_over_sends_to_the_rest_of_its_site() {
                 from: None,
                 handed: false,
                 partial: false,
+                away: None,
             };
             authority::write(var, "svc1", &authority::Record::of(holder)).unwrap();
         }
