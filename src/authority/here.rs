@@ -82,18 +82,29 @@ impl Here {
         Self { service: service.into(), node, copies, home_site, record, replicas, stamps, sent, last_run, now }
     }
 
-    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; the record first: a
-    /// crash between two files leaves data that are taken for an orphan, never for a replica.
+    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; mostly the record
+    /// first: a crash between two files leaves data that are taken for an orphan.
     pub fn save(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
-        if let Some(record) = self.record.known().filter(|_| self.record != before.record) {
-            authority::write(var, &self.service, record)?;
+        let record = || match self.record.known().filter(|_| self.record != before.record) {
+            Some(record) => authority::write(var, &self.service, record),
+            None => Ok(()),
+        };
+        if self.record_first(before) {
+            record()?;
         }
         for (rid, replica) in &self.replicas {
             if let Some(known) = replica.known().filter(|_| before.replicas.get(rid) != Some(replica)) {
                 replica::write(var, &self.service, rid, known)?;
             }
         }
-        Ok(())
+        if self.record_first(before) { Ok(()) } else { record() }
+    }
+
+    /// Who hands over what it holds writes down first what the data are: dying between, it still holds, and begins
+    /// again; its start makes them live.
+    pub(super) fn record_first(&self, before: &Self) -> bool {
+        let given = |rid: &String| self.replicas.get(rid).and_then(Known::known).is_some_and(|r| r.state == State::Replica);
+        !(before.holds() && !self.holds() && self.copies.rids.iter().any(given))
     }
 
     /// This node's copy. `None`: the node has none, as it is not among the service's nodes.

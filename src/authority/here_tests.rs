@@ -139,6 +139,7 @@ fn a_crash_between_two_files_takes_data_for_too_little() {
     let image = Image { frozen_at: Some(d1.now), ..Image::default() };
     d1.hand_over(holder(&before, 2, "n1"), &BTreeMap::from([("sync#1".to_owned(), image)]));
     assert_eq!(d1.data("sync#1").state, Some(State::Replica));
-    d1.replicas = before.replicas;
-    assert_eq!(d1.data("sync#1").state, Some(State::Orphan), "the record is written first");
+    assert!(!d1.record_first(&before));
+    d1.record = before.record;
+    assert_eq!(d1.data("sync#1").state, Some(State::Live), "what was given is written first, and it still holds");
 }

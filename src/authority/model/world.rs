@@ -110,7 +110,10 @@ impl World {
         let node = &mut self.nodes[n];
         let done = f(&mut node.here);
         if node.tear && node.here.record != before.record && node.here.replicas != before.replicas {
-            node.here.replicas = before.replicas;
+            match node.here.record_first(&before) {
+                true => node.here.replicas = before.replicas,
+                false => node.here.record = before.record,
+            }
             self.tell(format!("   {} dies between two of its files", NAMES[n]));
             self.crash(n);
         }
