@@ -503,8 +503,11 @@ impl Here {
         let from = self.holder().ok().map(|h| h.copy);
         let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
         let whole = |rid: &String| matches!(self.data(rid).state, Some(State::Replica | State::Live | State::Orphan));
+        // what home has written until now is given up with it
+        let given_up = self.copies.home().is_some_and(|home| abandoned.contains(&home.name));
+        let away = self.away().filter(|_| !given_up);
         let partial = !handed && !self.rids().iter().all(whole);
-        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial, away: self.away() };
+        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial, away };
         self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
         self.set_live();
     }
