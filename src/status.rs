@@ -116,6 +116,11 @@ impl Status {
     pub fn is_up(self) -> bool {
         matches!(self, Up | StdbyUp | StdbyUpWithUp)
     }
+
+    /// Nothing of it is there: not up, not half up.
+    pub fn is_idle(self) -> bool {
+        matches!(self, Down | StdbyDown | Na | Undef)
+    }
 }
 
 impl Serialize for Status {

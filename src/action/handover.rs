@@ -15,7 +15,6 @@ use crate::service::instance::Instance;
 use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use crate::state::replica::{Image, State};
-use crate::status::Status;
 use chrono::{DateTime, Duration as Span, Local};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -293,15 +292,11 @@ fn all_down(run: &Run, groups: &[&str]) -> Result<()> {
     let failed = run.app_errors.load(Ordering::SeqCst).then(|| "a launcher failed to stop".to_owned());
     let seen = Instance::look(run.service, run.host, run.log);
     let of_groups = |rid: &str| run.service.find(rid).and_then(Res::group).is_some_and(|g| groups.contains(&g));
-    let left: Vec<&str> = seen.telling(false).filter(|(rid, s)| of_groups(rid) && !is_down(*s)).map(|(rid, _)| rid).collect();
+    let left: Vec<&str> = seen.telling(false).filter(|(rid, s)| of_groups(rid) && !s.is_idle()).map(|(rid, _)| rid).collect();
     match failed.or_else(|| (!left.is_empty()).then(|| format!("{} is not down", list(&left)))) {
         Some(why) => Err(Error::text(format!("{} is not wholly down on {}: {why}", run.service.name, run.host.node))),
         None => Ok(()),
     }
-}
-
-fn is_down(status: Status) -> bool {
-    matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef)
 }
 
 fn deliver(run: &Run, to: &str) -> Result<BTreeMap<String, Image>> {

@@ -18,7 +18,6 @@ use crate::resource::Resource;
 use crate::service::instance::Instance;
 use crate::service::{Res, Service, status};
 use crate::state::alive;
-use crate::status::Status;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -352,11 +351,10 @@ fn wholly_down(run: &Run) -> std::result::Result<(), String> {
     }
     run.host.facts.forget();
     let report = status::evaluate(run.service, run.host, run.log, status::Depth::NoSync);
-    let down = |status: Status| matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef);
     let left: Vec<&str> = report
         .resources
         .iter()
-        .filter(|r| !r.disable && !r.standby && !r.rtype.starts_with("hb") && !down(r.status))
+        .filter(|r| !r.disable && !r.standby && !r.rtype.starts_with("hb") && !r.status.is_idle())
         .map(|r| r.rid.as_str())
         .collect();
     if left.is_empty() { Ok(()) } else { Err(format!("{} is not down here", left.join(", "))) }

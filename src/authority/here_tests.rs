@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::FixedClock;
 use crate::config::env::EnvFile;
+use crate::state::gate::Answer;
 use std::sync::Arc;
 
 fn here(node: &str) -> Here {

@@ -5,7 +5,6 @@ use crate::log::Logger;
 use crate::report::ServiceReport;
 use crate::service::{Service, instance};
 use crate::state::authority;
-use crate::status::Status;
 use std::path::Path;
 
 /// The instance of a service on this node, looked at for a sender.
@@ -39,11 +38,10 @@ impl<'a> Instance<'a> {
     pub fn in_the_way(&self, sender: Option<&str>, rid: &str) -> Option<String> {
         let up = self.up();
         let beside = self.service.is_flex() && sender.is_none_or(|s| self.same_site(s));
-        let idle = |status: Status| matches!(status, Status::Down | Status::StdbyDown | Status::Na | Status::Undef);
         let busy: Vec<String> = self
             .seen
             .telling(self.receiving)
-            .filter(|(_, s)| !idle(*s))
+            .filter(|(_, s)| !s.is_idle())
             .map(|(rid, s)| if s.is_up() { rid.to_owned() } else { format!("{rid} {}", s.name()) })
             .collect();
         if busy.is_empty() || beside || is_internal(rid) {

@@ -1,0 +1,345 @@
+//! How what a node knows changes: it learns, promises, takes, gives away.
+
+use super::{Here, Learned};
+use crate::state::authority::{Holder, Known, Promise, Record};
+use crate::state::gate::{Answer, Question};
+use crate::state::replica::{Image, Replica, State};
+use chrono::{DateTime, Local};
+use std::collections::BTreeMap;
+
+impl Here {
+    /// Takes in what a peer says of the holder. What is not known here is not settled by one peer's word alone:
+    /// [`Here::resolve`].
+    pub fn learn(&mut self, told: &Holder) -> Learned {
+        let Ok(mine) = self.holder() else { return Learned::Nothing };
+        let same = |a: &Holder, b: &Holder| self.copies.named(&a.copy, &a.node) == self.copies.named(&b.copy, &b.node);
+        let absent = self.record == Known::Absent;
+        if told.epoch < mine.epoch || (told.epoch == mine.epoch && same(told, &mine) && !absent) {
+            return Learned::Nothing;
+        }
+        if told.epoch == mine.epoch && !same(told, &mine) {
+            let known = self.rival().is_some();
+            let mut record = self.record.known().cloned().unwrap_or_else(|| Record::of(mine));
+            record.rival = Some(told.clone());
+            self.record = Known::Known(record);
+            return if known { Learned::Nothing } else { Learned::Split };
+        }
+        // also when our files, of an older backup, do not know that it was ours
+        let ours = told.from.is_some() && told.from == self.copy().map(|c| c.name.clone()) && !told.handed;
+        // of a split, who was one of the two
+        let party = self
+            .holding()
+            .into_iter()
+            .chain(self.rival().and_then(|r| self.copies.named(&r.copy, &r.node)))
+            .any(|c| Some(c) == self.copy());
+        let held = party || ours;
+        let promise = self.record.known().and_then(|r| r.promise.clone()).filter(|p| p.epoch > told.epoch);
+        let mut record = Record { promise, ..Record::of(told.clone()) };
+        record.abandoned.clear();
+        self.record = Known::Known(record);
+        if held && told.epoch > mine.epoch && !self.holds() {
+            self.lose(told);
+        }
+        if told.epoch == mine.epoch { Learned::Nothing } else { Learned::Newer }
+    }
+
+    /// Authority has gone to `told` without our doing: what is here was ours, and is an orphan. What was sent after the
+    /// last stop may be all of it; but that would be told by two times of a clock that may have been set between.
+    fn lose(&mut self, told: &Holder) {
+        for rid in self.copies.rids.clone() {
+            let replica = Replica {
+                node: self.node.clone(),
+                dst: self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone()),
+                state: State::Orphan,
+                epoch: told.epoch,
+                from: Some(told.node.clone()),
+                image: self.sent.get(&rid).and_then(|s| s.get(&told.node)).map(|s| s.image.clone()).unwrap_or_default(),
+                since: self.now,
+                written_until: self.last_run.as_ref().and_then(|r| r.until),
+                kept: None,
+            };
+            self.replicas.insert(rid, Known::Known(replica));
+        }
+    }
+
+    /// A record that is not known here is settled when every other node has answered, some of them know, and no data
+    /// anywhere are of a later epoch than they know of. True: it is known now.
+    pub fn resolve<'a>(&mut self, answers: impl Iterator<Item = Option<&'a Answer>>) -> bool {
+        if self.record.fault().is_none() {
+            return true;
+        }
+        let mut best: Option<Holder> = None;
+        let mut rival = None;
+        let mut traces = self.highest();
+        for answer in answers {
+            // who is at work with it may be taking over, with a promise of ours that could not be written down
+            let Some(answer) = answer.filter(|a| a.busy.is_none()) else { return false };
+            traces = traces.max(answer.epoch);
+            let Some(holder) = answer.holder.clone().filter(|_| answer.unsure.is_none()) else { continue };
+            match &best {
+                Some(known) if known.epoch > holder.epoch => {}
+                Some(known) if known.epoch == holder.epoch && known.copy != holder.copy => rival = Some(holder),
+                _ => best = Some(holder),
+            }
+        }
+        let Some(best) = best.filter(|b| b.epoch >= traces) else { return false };
+        let rival = rival.filter(|r| r.epoch == best.epoch);
+        self.record = Known::Known(Record { rival, ..Record::of(best.clone()) });
+        if !self.holds() {
+            let own = self.replicas.values().any(|r| r.known().is_some_and(|r| r.state == State::Live && r.node == self.node));
+            if own {
+                self.lose(&best);
+            }
+        }
+        true
+    }
+
+    /// Promises `claim`, or says why not. `busy`: the service runs here, or is being started.
+    pub fn promise_to(&mut self, claim: &Promise, busy: Option<&str>) -> Result<(), String> {
+        let holder = match self.holder() {
+            Ok(holder) => holder,
+            // it cannot be written down: nothing is settled here while the claimant is at work. It has seen of which
+            // epoch the data here are
+            Err(_) if claim.epoch > self.highest() => return busy.map_or(Ok(()), |what| Err(what.to_owned())),
+            Err(why) => return Err(format!("{} does not know who holds {}: {why}", self.node, self.service)),
+        };
+        if holder.epoch >= claim.epoch {
+            return Err(format!("{} knows {} to hold {} (epoch {})", self.node, holder.node, self.service, holder.epoch));
+        }
+        // also to who asks for a higher epoch: the other one does not hear of it, and would go on
+        if let Some(other) = self.promise().filter(|p| p.node != claim.node) {
+            return Err(format!("{} is taking {} over (epoch {}, promised by {})", other.node, self.service, other.epoch, self.node));
+        }
+        if let Some(what) = busy {
+            return Err(what.to_owned());
+        }
+        let mut record = self.record.known().cloned().unwrap_or_else(|| Record::of(holder));
+        record.promise = Some(Promise { at: self.now, ..claim.clone() });
+        self.record = Known::Known(record);
+        Ok(())
+    }
+
+    /// Takes over which copies' writes the holder has given up.
+    pub fn accept(&mut self, question: &Question) {
+        let from_holder = self.record_is(question);
+        if let Known::Known(record) = &mut self.record
+            && from_holder
+        {
+            record.abandoned.extend(question.abandoned.iter().filter(|a| !record.abandoned.contains(a)).cloned().collect::<Vec<_>>());
+        }
+    }
+
+    /// The asker's copy holds authority in the epoch that is known here.
+    fn record_is(&self, question: &Question) -> bool {
+        let copy = question.copy.as_deref().unwrap_or_default();
+        self.holder().is_ok_and(|h| h.epoch == question.epoch)
+            && self.rival().is_none()
+            && self.copies.named(copy, &question.node) == self.holding()
+    }
+
+    /// Data that have arrived whole, as their sender says, are a replica from now on. Returns those that are not: a
+    /// rid and why.
+    pub fn arrived(&mut self, question: &Question) -> Vec<(String, String)> {
+        let mut refused = Vec::new();
+        for (rid, image) in &question.done {
+            let under_way = self.replicas.get(rid).and_then(|r| r.known());
+            let under_way = under_way.filter(|r| r.state == State::InProgress && r.epoch == question.epoch && r.node == self.node).cloned();
+            match under_way.filter(|_| self.record_is(question)) {
+                Some(replica) => {
+                    let whole = Replica {
+                        state: State::Replica,
+                        image: image.clone(),
+                        since: self.now,
+                        from: Some(question.node.clone()),
+                        ..replica
+                    };
+                    self.replicas.insert(rid.clone(), Known::Known(whole));
+                }
+                None => refused.push((
+                    rid.clone(),
+                    format!("{} does not take {rid} for whole: no transfer of {} was under way", self.node, question.node),
+                )),
+            }
+        }
+        refused
+    }
+
+    /// A transfer into `dst` begins: what is here is partly old, partly new from now on. `kept`: a snapshot has it.
+    pub fn arriving(&mut self, rid: &str, dst: Option<&str>, kept: Option<String>) {
+        let Ok(holder) = self.holder() else { return };
+        let data = self.data(rid);
+        let replica = Replica {
+            node: self.node.clone(),
+            dst: dst.map(str::to_owned),
+            state: State::InProgress,
+            epoch: holder.epoch,
+            from: Some(holder.node),
+            image: data.image,
+            since: self.now,
+            written_until: None,
+            // of what was whole it is older
+            kept: kept.or(data.kept.filter(|_| data.state != Some(State::Replica))),
+        };
+        self.replicas.insert(rid.to_owned(), Known::Known(replica));
+    }
+
+    /// Promises `claim` to ourselves. A record that is not known here is no hindrance: someone has chosen.
+    pub fn promise_self(&mut self, claim: &Promise) -> Result<(), String> {
+        if self.record.fault().is_some() { Ok(()) } else { self.promise_to(claim, None) }
+    }
+
+    /// What this node has promised to itself still stands: nobody has taken authority meanwhile. A record that is not
+    /// known promises nothing, and is no hindrance.
+    pub fn claims(&self, epoch: u64) -> bool {
+        self.record.fault().is_some() || self.promise().is_some_and(|p| p.epoch == epoch && p.node == self.node)
+    }
+
+    /// There is a record from now on, also when nothing has ever changed hands; the holder's data are live in writing.
+    pub fn settle(&mut self) {
+        if let (Known::Absent, Ok(holder)) = (&self.record, self.holder()) {
+            self.record = Known::Known(Record::of(holder));
+        }
+        if self.holds() {
+            self.set_live();
+        }
+    }
+
+    /// Filesystems are up here for nothing but to receive what the holder sends.
+    pub fn receiving(&self) -> bool {
+        self.record.known().is_some_and(|r| r.receiving)
+    }
+
+    /// Sets or ends that. With `give_up`, what this node has written of its own may be overwritten by the holder, until
+    /// that ends.
+    pub fn receive(&mut self, on: bool, give_up: bool) {
+        self.settle();
+        let own = self.copy().map(|c| c.name.clone());
+        if let Known::Known(record) = &mut self.record {
+            record.receiving = on;
+            record.abandoned.retain(|a| on || Some(a) != own.as_ref());
+            record.abandoned.extend(own.filter(|own| give_up && !record.abandoned.contains(own)));
+        }
+    }
+
+    /// Gives up what the copy of `node` has written of its own: it may be overwritten, in this epoch.
+    pub fn abandon(&mut self, node: &str) {
+        let name = self.copies.of_node(node).map(|c| c.name.clone());
+        if let Known::Known(record) = &mut self.record {
+            record.abandoned.extend(name.filter(|name| !record.abandoned.contains(name)));
+        }
+    }
+
+    /// Undoes [`Here::take`]: who held before holds again, in an epoch of its own, as epochs never decrease. The data
+    /// here are what they were; a base that a block driver had is forgotten, as the disks were in use.
+    pub fn give_back(&mut self, before: &Self) {
+        let (Ok(old), Ok(mine)) = (before.holder(), self.holder()) else { return };
+        let holder = Holder { epoch: mine.epoch + 1, since: self.now, from: Some(mine.copy), handed: true, partial: false, ..old };
+        let epoch = holder.epoch;
+        self.record = Known::Known(Record::of(holder));
+        for rid in self.copies.rids.clone() {
+            let was = before.data(&rid);
+            let Some(state) = was.state else { continue };
+            let known = before.replicas.get(&rid).and_then(|r| r.known());
+            let replica = Replica {
+                node: self.node.clone(),
+                dst: known.and_then(|r| r.dst.clone()),
+                state,
+                epoch,
+                from: known.and_then(|r| r.from.clone()),
+                image: Image { id: None, ..was.image },
+                since: self.now,
+                written_until: was.written_until,
+                kept: was.kept,
+            };
+            self.replicas.insert(rid, Known::Known(replica));
+        }
+    }
+
+    /// Forgets exactly this promise, which its claimant has forgotten: it was asked, and is not taking over. One that
+    /// was given to it since stays.
+    pub fn forget(&mut self, stale: &Promise) {
+        if let Known::Known(record) = &mut self.record
+            && record.promise.as_ref() == Some(stale)
+        {
+            record.promise = None;
+        }
+    }
+
+    /// Forgets a promise that its claimant has given up.
+    pub fn release(&mut self, claim: &Promise) {
+        if let Known::Known(record) = &mut self.record
+            && record.promise.as_ref().is_some_and(|p| p.node == claim.node && p.epoch == claim.epoch)
+        {
+            record.promise = None;
+        }
+    }
+
+    /// Since when home does not hold, if the data leave this holder for another copy that is not home.
+    pub fn away(&self) -> Option<DateTime<Local>> {
+        let holder = self.holder().ok()?;
+        if self.holding() == self.copies.home() { Some(self.now) } else { holder.away.or(Some(holder.since)) }
+    }
+
+    /// This node's copy holds authority from now on, in `epoch`; writes of the copies `abandoned` are given up. All
+    /// data here become live, their base forgotten.
+    pub fn take(&mut self, epoch: u64, handed: bool, abandoned: Vec<String>) {
+        let from = self.holder().ok().map(|h| h.copy);
+        let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
+        let whole = |rid: &String| matches!(self.data(rid).state, Some(State::Replica | State::Live | State::Orphan));
+        // what home has written until now is given up with it
+        let given_up = self.copies.home().is_some_and(|home| abandoned.contains(&home.name));
+        let away = self.away().filter(|_| !given_up);
+        let partial = !handed && !self.rids().iter().all(whole);
+        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial, away };
+        self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
+        self.set_live();
+    }
+
+    /// All data here are the holder's own; where they came from is kept, as a takeover may be undone.
+    pub fn set_live(&mut self) {
+        let Ok(holder) = self.holder() else { return };
+        for rid in self.copies.rids.clone() {
+            let old = self.replicas.get(&rid).and_then(|r| r.known()).filter(|r| r.node == self.node);
+            if old.is_some_and(|r| r.state == State::Live && r.epoch == holder.epoch) {
+                continue;
+            }
+            let live = Replica {
+                node: self.node.clone(),
+                dst: old.and_then(|r| r.dst.clone()),
+                state: State::Live,
+                epoch: holder.epoch,
+                from: old.and_then(|r| r.from.clone()),
+                image: old.map(|r| r.image.clone()).unwrap_or_default(),
+                since: self.now,
+                written_until: None,
+                kept: old.and_then(|r| r.kept.clone()),
+            };
+            self.replicas.insert(rid, Known::Known(live));
+        }
+    }
+
+    /// Authority goes to `holder`'s copy by our own doing, with all data: what is here is a replica of `images`.
+    pub fn hand_over(&mut self, holder: Holder, images: &BTreeMap<String, Image>) {
+        let epoch = holder.epoch;
+        let from = holder.node.clone();
+        self.record = Known::Known(Record::of(holder));
+        for rid in self.copies.rids.clone() {
+            let (dst, kept) = self.replicas.get(&rid).and_then(|r| r.known()).map(|r| (r.dst.clone(), r.kept.clone())).unwrap_or_default();
+            let image = images.get(&rid).cloned();
+            // what could not be sent is not the same as what the new holder has
+            let state = if image.is_some() { State::Replica } else { State::Orphan };
+            let replica = Replica {
+                node: self.node.clone(),
+                dst,
+                state,
+                epoch,
+                from: Some(from.clone()),
+                image: image.unwrap_or_default(),
+                since: self.now,
+                written_until: None,
+                kept,
+            };
+            self.replicas.insert(rid, Known::Known(replica));
+        }
+    }
+}
