@@ -14,10 +14,12 @@ use crate::error::Result;
 use crate::host::Cx;
 use crate::report::Probe;
 use crate::resource::Dropped;
+use crate::state::replica::Image;
 use crate::state::{gate, stamp};
 use crate::status::Status;
 use chrono::{DateTime, Local};
 use schedule::Schedule;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The two classes of targets.
@@ -75,6 +77,8 @@ pub enum Mode {
     Update,
     /// Everything.
     Full,
+    /// What differs, found by comparing both sides: whatever was there before, the peer has an image afterwards.
+    Resync,
 }
 
 /// How far a transfer is.
@@ -102,6 +106,8 @@ pub struct Job {
     pub mode: Mode,
     /// In which epoch this node holds authority: the receiver lets nobody else in.
     pub epoch: u64,
+    /// What the peer says it has, when it was asked. `None`: it did not say.
+    pub held: Option<gate::Held>,
     /// Somebody watches.
     pub progress: Option<OnProgress>,
 }
@@ -195,8 +201,41 @@ pub trait SyncDriver: Send + Sync {
         None
     }
 
-    /// Copies to one peer. When it returns Ok the peer has the data of the start of the action, or of `freeze`.
+    /// The image that [`SyncDriver::freeze`] has made: its id and instant. `None`: what is sent is of the start of the
+    /// action, and has no name.
+    fn frozen(&self, _cx: &Cx) -> Option<Image> {
+        None
+    }
+
+    /// [`SyncDriver::send`] leaves the peer's replica as it is, and puts what it sends beside it; only
+    /// [`SyncDriver::apply`] makes it the replica.
+    fn staged(&self) -> bool {
+        false
+    }
+
+    /// Copies to one peer. When it returns Ok the peer has the data of the start of the action, or of `freeze`; of a
+    /// staged driver, beside its replica.
     fn send(&self, cx: &Cx, job: &Job) -> Result<Sent>;
+
+    /// Has the peer make its replica of what was sent. Called when all staged members of the round have arrived there.
+    fn apply(&self, _cx: &Cx, _job: &Job) -> Result<()> {
+        Ok(())
+    }
+
+    /// The peer has confirmed that it has what `freeze` has made.
+    fn confirmed(&self, _cx: &Cx, _peer: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Remembers a success towards `peer`, begun at `started`. The files whose copies tell the peer of it.
+    fn stamp(&self, cx: &Cx, peer: &str, started: DateTime<Local>) -> Result<Vec<PathBuf>> {
+        let (var, name, rid) = (&cx.host.paths.var, cx.service, cx.rid);
+        let both = [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &cx.host.node, name, rid)];
+        for path in both.iter().chain([&stamp::last(var, name, rid)]) {
+            stamp::write(path, started)?;
+        }
+        Ok(both.into())
+    }
 }
 
 /// A row of the driver table.

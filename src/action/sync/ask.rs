@@ -90,6 +90,9 @@ fn of_peer<'a>(work: &Work<'a>, peer: &str, tasks: Vec<Task<'a>>) -> Vec<Task<'a
                 }
                 None => !(contacted && task.res.rid == OWN), // sent already
             });
+            for task in &mut tasks {
+                task.held = answer.rids.get(&task.res.rid).and_then(|verdict| verdict.held.clone());
+            }
             tasks
         }
     }
@@ -126,7 +129,7 @@ fn first_contact(work: &Work, peer: &str, answer: &Answer) -> Result<(), String>
     let Some((res, driver)) = own else {
         return Err(format!("{peer} has no service {name}, and sync#i0, which would send it there, is disabled"));
     };
-    let task = Task { res, driver, peer: peer.to_owned(), class: decide::class_of(work, peer) };
+    let task = Task { res, driver, peer: peer.to_owned(), class: decide::class_of(work, peer), held: None };
     if let Some(why) = mode_refusal(work, &task, answer) {
         return Err(why);
     }

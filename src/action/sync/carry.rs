@@ -67,7 +67,14 @@ fn freeze<'s, 'a>(work: &Work, sources: &[&'s Source<'a>]) -> Vec<&'s Source<'a>
     }
     let frozen = sources.iter().copied().filter(|Source { res, drivers }| {
         let log = work.logger(res);
-        let made = drivers.iter().try_for_each(|d| d.freeze(&work.service.cx(work.host, &log, res, false)));
+        let cx = work.service.cx(work.host, &log, res, false);
+        let made = drivers.iter().try_for_each(|d| {
+            d.freeze(&cx)?;
+            if let (Some(image), Ok(mut images)) = (d.frozen(&cx), work.images.lock()) {
+                images.insert(res.rid.clone(), image);
+            }
+            Ok(())
+        });
         made.inspect_err(|e| work.fail_with(res, e)).is_ok()
     });
     let frozen: Vec<&Source> = frozen.collect();
@@ -127,16 +134,20 @@ struct Carried<'t, 'a> {
 
 /// The tasks of one peer. What crosses from copy to copy counts only when the peer has confirmed it.
 fn to_peer(work: &Work, peer: &str, tasks: &[Task]) {
-    let mut to_confirm = Vec::new();
+    let (mut staged, mut to_confirm) = (Vec::new(), Vec::new());
     for task in tasks {
         if system::interrupted() {
             break; // what was sent is there
         }
         match transfer(work, task) {
+            Some(carried) if task.driver.staged() => staged.push(carried),
             Some(carried) if round::crosses(work, task) => to_confirm.push(carried),
             Some(carried) => _ = arrived(work, carried),
             None => {}
         }
+    }
+    for carried in applied(work, tasks, staged) {
+        if round::crosses(work, carried.task) { to_confirm.push(carried) } else { _ = arrived(work, carried) }
     }
     if to_confirm.is_empty() {
         return;
@@ -149,13 +160,59 @@ fn to_peer(work: &Work, peer: &str, tasks: &[Task]) {
             Err(why) => Some(why.clone()),
         };
         let kept = match refused {
-            None => round::whole(work, task),
+            None => round::whole(work, task).and_then(|()| confirmed(work, task)),
             Some(why) => Err(Error::text(format!("{} was sent, but {peer} did not confirm it: {why}. sync again", task.res.rid))),
         };
         match kept {
             Ok(()) => _ = arrived(work, carried),
             Err(e) => failed(work, task, &e),
         }
+    }
+}
+
+/// Has the peer make its replicas of what stands beside them, when all members of the round have arrived: of half a
+/// round the data would not belong together. Those it has made.
+fn applied<'t, 'a>(work: &Work, tasks: &[Task], staged: Vec<Carried<'t, 'a>>) -> Vec<Carried<'t, 'a>> {
+    let arrived = |task: &Task| staged.iter().any(|c| c.task.res.rid == task.res.rid);
+    let missing: Vec<&str> = tasks.iter().filter(|t| t.driver.staged() && !arrived(t)).map(|t| t.res.rid.as_str()).collect();
+    if !missing.is_empty() || system::interrupted() {
+        let why = if missing.is_empty() { "interrupted by signal".into() } else { format!("{} did not arrive", missing.join(", ")) };
+        for Carried { task, .. } in staged {
+            let why =
+                format!("{} has arrived on {} and is not applied, as {why}: the replica there is what it was", task.res.rid, task.peer);
+            failed(work, task, &Error::text(why));
+        }
+        return Vec::new();
+    }
+    let apply = |Carried { task, sent, took }: Carried<'t, 'a>| {
+        let log = work.logger(task.res);
+        let cx = work.service.cx(work.host, &log, task.res, work.options.force);
+        let begun = Instant::now();
+        let ready = if round::crosses(work, task) { round::begun(work, task) } else { Ok(()) };
+        match ready.and_then(|()| task.driver.apply(&cx, &job(work, task))) {
+            Ok(()) => Some(Carried { task, sent, took: took + begun.elapsed() }),
+            Err(e) => {
+                failed(work, task, &e);
+                None
+            }
+        }
+    };
+    staged.into_iter().filter_map(apply).collect()
+}
+
+fn confirmed(work: &Work, task: &Task) -> Result<()> {
+    let log = work.logger(task.res);
+    task.driver.confirmed(&work.service.cx(work.host, &log, task.res, work.options.force), &task.peer)
+}
+
+fn job(work: &Work, task: &Task) -> Job {
+    Job {
+        peer: task.peer.clone(),
+        class: task.class,
+        mode: work.mode(),
+        epoch: work.epoch,
+        held: task.held.clone(),
+        progress: work.live.listener(),
     }
 }
 
@@ -168,10 +225,10 @@ pub(super) fn one(work: &Work, task: &Task) -> bool {
 fn transfer<'t, 'a>(work: &Work, task: &'t Task<'a>) -> Option<Carried<'t, 'a>> {
     let log = work.logger(task.res);
     let cx = work.service.cx(work.host, &log, task.res, work.options.force);
-    let job = Job { peer: task.peer.clone(), class: task.class, mode: work.mode(), epoch: work.epoch, progress: work.live.listener() };
-    let ready = if round::crosses(work, task) { round::begun(work, task) } else { Ok(()) };
+    let touches = round::crosses(work, task) && !task.driver.staged();
+    let ready = if touches { round::begun(work, task) } else { Ok(()) };
     let begun = Instant::now();
-    let done = ready.and_then(|()| task.driver.send(&cx, &job));
+    let done = ready.and_then(|()| task.driver.send(&cx, &job(work, task)));
     work.live.done(&task.peer);
     match done {
         Ok(sent) => Some(Carried { task, sent, took: begun.elapsed() }),
@@ -184,14 +241,18 @@ fn transfer<'t, 'a>(work: &Work, task: &'t Task<'a>) -> Option<Carried<'t, 'a>> 
 
 /// The peer has the data: stamped, said, remembered.
 fn arrived(work: &Work, Carried { task, sent: Sent { bytes, summary }, took }: Carried) -> bool {
-    if let Err(e) = stamped(work, task) {
-        failed(work, task, &e);
-        return false;
-    }
+    let log = work.logger(task.res);
+    let stamps = match task.driver.stamp(&work.service.cx(work.host, &log, task.res, false), &task.peer, work.started) {
+        Ok(stamps) => stamps,
+        Err(e) => {
+            failed(work, task, &e);
+            return false;
+        }
+    };
     let level = if task.driver.internal() { Level::Debug } else { Level::Info };
-    work.logger(task.res).log(level, format!("{}: {summary} in {}", task.peer, spoken(took)));
+    log.log(level, format!("{}: {summary} in {}", task.peer, spoken(took)));
     if let Ok(mut sent) = work.sent.lock() {
-        sent.entry(task.peer.clone()).or_default().push(task.res.rid.clone());
+        sent.entry(task.peer.clone()).or_default().push((task.res.rid.clone(), stamps));
     }
     remember(work, task, Entry { bytes, result: "ok".into(), ..Entry::default() });
     if task.res.rid == "sync#i0" {
@@ -217,26 +278,18 @@ fn spoken(took: Duration) -> String {
     }
 }
 
-/// Writes the stamps of a success on this node.
-fn stamped(work: &Work, task: &Task) -> Result<()> {
-    let (var, name, rid) = (&work.host.paths.var, &work.service.name, &task.res.rid);
-    for path in [stamp::of_node(var, &task.peer, name, rid), stamp::of_node(var, &work.host.node, name, rid), stamp::last(var, name, rid)] {
-        stamp::write(&path, work.started)?;
-    }
-    Ok(())
-}
-
 /// A line of history.
 pub(super) fn remember(work: &Work, task: &Task, entry: Entry) {
     if work.options.dry_run {
         return;
     }
     let started = stamp::format(work.started);
+    let frozen = work.image(&task.res.rid).frozen_at.map_or_else(String::new, stamp::format);
     let entry = Entry {
         action: work.name.clone(),
         rid: task.res.rid.clone(),
         peer: task.peer.clone(),
-        frozen_at: if entry.result == "ok" { started.clone() } else { String::new() },
+        frozen_at: if entry.result == "ok" { frozen } else { String::new() },
         started,
         ended: stamp::format(work.host.clock.now()),
         ..entry
@@ -249,17 +302,14 @@ pub(super) fn remember(work: &Work, task: &Task, entry: Entry) {
 /// Gives a peer the stamps of what it received: its own status is made of them. Not a failure of the sync,
 /// the data are there.
 fn push_stamps(work: &Work, peer: &str) {
-    let rids = work.sent.lock().ok().and_then(|sent| sent.get(peer).cloned()).unwrap_or_default();
-    let (var, name) = (&work.host.paths.var, &work.service.name);
+    let mut sent = work.sent.lock().ok().and_then(|sent| sent.get(peer).cloned()).unwrap_or_default();
+    sent.retain(|(_, stamps)| !stamps.is_empty());
+    let rids: Vec<&str> = sent.iter().map(|(rid, _)| rid.as_str()).collect();
     let Some(res) = rids.first().and_then(|rid| work.service.find(rid)) else { return };
     if work.host.peers.lost(peer) {
         return work.log.warning(format!("the stamps of {} did not reach {peer}, whose status will not know of them", rids.join(", ")));
     }
-    let files: Vec<String> = rids
-        .iter()
-        .flat_map(|rid| [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &work.host.node, name, rid)])
-        .map(|p| p.display().to_string())
-        .collect();
+    let files: Vec<String> = sent.iter().flat_map(|(_, stamps)| stamps).map(|p| p.display().to_string()).collect();
     let log = work.logger(res);
     // under the name of sync#i0: stamps are the service's own files, whatever the peer thinks of the data
     if let Err(e) = rsync::push(&work.service.cx(work.host, &log, res, false), peer, "sync#i0", &files) {

@@ -97,7 +97,7 @@ fn due<'a>(work: &Work<'a>, res: &'a Res, driver: &'a dyn SyncDriver) -> Vec<Tas
                 }
             }
             match work.routes.driver(res, &peer) {
-                Ok(driver) => tasks.push(Task { res, driver, peer, class: *class }),
+                Ok(driver) => tasks.push(Task { res, driver, peer, class: *class, held: None }),
                 Err(why) => work.fail_with(res, &Error::Text(why)),
             }
         }

@@ -18,12 +18,14 @@ use crate::host::Host;
 use crate::log::{Level, Logger};
 use crate::service::{Res, Service};
 use crate::state::authority::Holder;
+use crate::state::gate::Held;
 use crate::state::replica::Image;
 use crate::state::stamp;
 use crate::sync::{Class, Mode, Side, SyncDriver};
 use chrono::{DateTime, Local};
 use routes::Routes;
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,6 +36,8 @@ struct Task<'a> {
     driver: &'a dyn SyncDriver,
     peer: String,
     class: Class,
+    /// What the peer said it has.
+    held: Option<Held>,
 }
 
 /// A sync action at work.
@@ -60,8 +64,10 @@ struct Work<'a> {
     /// Lines said already: each is said once per command.
     said: Mutex<HashSet<String>>,
     failures: AtomicUsize,
-    /// What each peer has received.
-    sent: Mutex<BTreeMap<String, Vec<String>>>,
+    /// What was frozen of each resource.
+    images: Mutex<BTreeMap<String, Image>>,
+    /// What each peer has received, and the files that tell it so.
+    sent: Mutex<BTreeMap<String, Vec<(String, Vec<PathBuf>)>>>,
     /// Held while the record of what peers have is changed.
     records: Mutex<()>,
     live: live::Live,
@@ -87,7 +93,7 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
     let mut tasks = Vec::new();
     for res in wanted.iter().filter_map(|rid| service.find(rid)).filter(|r| !r.disable) {
         let driver = routes.driver(res, to).map_err(Error::Text)?;
-        tasks.push(Task { res, driver, peer: to.to_owned(), class: decide::class_of(&work, to) });
+        tasks.push(Task { res, driver, peer: to.to_owned(), class: decide::class_of(&work, to), held: None });
     }
     decide::ready(&work, &mut tasks);
     let tasks = ask::granted(&work, tasks);
@@ -95,7 +101,7 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
         carry::all(&work, tasks);
     }
     work.live.end();
-    let arrived = work.sent.lock().ok().and_then(|sent| sent.get(to).cloned()).unwrap_or_default();
+    let arrived = work.arrived(to);
     let missing: Vec<&str> = wanted
         .iter()
         .filter(|rid| service.find(rid).is_some_and(|r| !r.disable) && !arrived.contains(rid) && !options.dry_run)
@@ -107,7 +113,7 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
     if !missing.is_empty() {
         return Err(Error::text(format!("{} did not get {}", to, missing.join(", "))));
     }
-    Ok(arrived.into_iter().map(|rid| (rid, work.image())).collect())
+    Ok(arrived.into_iter().map(|rid| (rid.clone(), work.image(&rid))).collect())
 }
 
 /// What `node` is to a replication.
@@ -171,6 +177,7 @@ impl<'a> Work<'a> {
             routes,
             said: Mutex::default(),
             failures: AtomicUsize::new(0),
+            images: Mutex::default(),
             sent: Mutex::default(),
             records: Mutex::default(),
             live,
@@ -203,18 +210,29 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What is sent by this command.
-    fn image(&self) -> Image {
+    /// What is sent of `rid` by this command.
+    fn image(&self, rid: &str) -> Image {
+        let frozen = self.images.lock().ok().and_then(|images| images.get(rid).cloned()).unwrap_or_default();
         Image {
-            id: None,
-            frozen_at: Some(self.started),
+            id: frozen.id,
+            frozen_at: frozen.frozen_at.or(Some(self.started)),
             epoch: self.epoch,
             round: Some(format!("{} {}", stamp::format(self.started), self.host.node)),
         }
     }
 
+    /// The resources that `peer` has received.
+    fn arrived(&self, peer: &str) -> Vec<String> {
+        let sent = self.sent.lock().ok().and_then(|sent| sent.get(peer).cloned()).unwrap_or_default();
+        sent.into_iter().map(|(rid, _)| rid).collect()
+    }
+
     fn mode(&self) -> Mode {
-        if self.id == Id::SyncFull { Mode::Full } else { Mode::Update }
+        match self.id {
+            Id::SyncFull => Mode::Full,
+            Id::SyncResync => Mode::Resync,
+            _ => Mode::Update,
+        }
     }
 
     /// The classes the action is about.

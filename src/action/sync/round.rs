@@ -30,7 +30,7 @@ pub(super) fn broken(work: &Work, task: &Task, why: &str) {
 
 /// The peer has all of it.
 pub(super) fn whole(work: &Work, task: &Task) -> Result<()> {
-    let image = work.image();
+    let image = work.image(&task.res.rid);
     change(work, task, |sent| *sent = Sent { image, ..Sent::default() })
 }
 
@@ -44,7 +44,7 @@ fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {
 
 /// Tells `peer` which transfers arrived whole, in one call. Its answer; the error says why there is none that counts.
 pub(super) fn confirm<'t>(work: &Work, peer: &str, rids: impl Iterator<Item = &'t str>) -> Result<Answer, String> {
-    let done = rids.map(|rid| (rid.to_owned(), work.image())).collect();
+    let done = rids.map(|rid| (rid.to_owned(), work.image(rid))).collect();
     let question = Question { done, ..call::question(&work.here) };
     let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, call::PATIENCE)?;
     match &answer.unsure {

@@ -11,7 +11,7 @@ const TWO: &str = "[sync#1]\nsrc = /etc/passwd\ndst = /x/\ntarget = drpnodes\n[s
 /// Plays a transcript, and looks at the record of what peers have whenever a command is run.
 struct Witness {
     replay: Arc<Replay>,
-    var: std::path::PathBuf,
+    var: PathBuf,
     seen: Mutex<Vec<String>>,
 }
 

@@ -120,8 +120,14 @@ fn only_our_own_are_dropped() {
 fn the_sender_leaves_snapshots_alone() {
     let replay = Arc::new(Replay::default().always("rsync --version", 0, "rsync  version 3.2.7"));
     let bench = Bench::new("n1", "[sync#1]\nsrc = /etc\ndst = /x\ntarget = nodes\noptions = -z\ndst_snap = true\n").plays(&replay);
-    let job =
-        crate::sync::Job { peer: "n2".into(), class: crate::sync::Class::Nodes, mode: crate::sync::Mode::Update, epoch: 0, progress: None };
+    let job = crate::sync::Job {
+        peer: "n2".into(),
+        class: crate::sync::Class::Nodes,
+        mode: crate::sync::Mode::Update,
+        epoch: 0,
+        held: None,
+        progress: None,
+    };
     bench.sync().send(&bench.cx("sync#1"), &job).unwrap_err();
     assert!(
         replay.ran()[0].contains("--timeout=3600 --modify-window=-1 --filter=P .svcmgr-* --exclude=.svcmgr-* -z -e "),
