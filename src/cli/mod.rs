@@ -54,7 +54,7 @@ pub struct Session {
 
 /// The program.
 pub fn main() -> ExitCode {
-    on_signals();
+    crate::cmd::system::on_signals();
     let mut argv = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
     let argv0 = argv.next().unwrap_or_else(|| "svcmgr".into());
     let argv: Vec<String> = argv.collect();
@@ -62,16 +62,6 @@ pub fn main() -> ExitCode {
         report(&argv0, &e);
         e.exit_code()
     }))
-}
-
-/// INT and TERM end the running commands; what is under way then fails, is rolled back, and the lock goes with us.
-fn on_signals() {
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) else { return };
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            crate::cmd::system::interrupt_all();
-        }
-    });
 }
 
 fn report(argv0: &str, error: &Error) {

@@ -22,14 +22,23 @@ const DRAIN: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(200);
 
 static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
-static ANSWERED: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on SIGINT, SIGTERM and SIGHUP do not end the process: they are interrupts.
+/// From now on SIGINT, SIGTERM and SIGHUP end the running commands, not the process: what is under way then fails, is
+/// rolled back, and the lock goes with us. A SIGHUP that nohup has us ignore stays ignored.
 pub fn on_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+    let mut wanted = vec![SIGINT, SIGTERM];
+    wanted.extend((!ignored(SIGHUP)).then_some(SIGHUP));
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new(wanted) {
         std::thread::spawn(move || signals.forever().for_each(|_| interrupt_all()));
     }
+}
+
+/// Whether we were started with `signal` ignored. proc(5): SigIgn is a mask in hexadecimal, signal 1 its lowest bit.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).and_then(|m| u64::from_str_radix(m.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Ends every command that is running now, in all threads, with its process group. Commands run later
@@ -40,12 +49,7 @@ pub fn interrupt_all() {
 
 /// Somebody asked to stop: no new work should be begun.
 pub fn interrupted() -> bool {
-    INTERRUPTS.load(Ordering::SeqCst) > ANSWERED.load(Ordering::SeqCst)
-}
-
-/// The interrupts so far have been seen: what follows (a rollback) is work that has to be done.
-pub fn clear_interrupt() {
-    ANSWERED.store(INTERRUPTS.load(Ordering::SeqCst), Ordering::SeqCst);
+    INTERRUPTS.load(Ordering::SeqCst) > 0
 }
 
 /// A hold on one running command, from another thread.

@@ -205,23 +205,31 @@ fn an_interrupt_ends_what_runs_now_and_not_what_comes() {
     if std::env::var_os("SVCMGR_TEST_INTERRUPT").is_none() {
         let me = std::env::current_exe().unwrap().display().to_string();
         let name = "cmd::system::tests::an_interrupt_ends_what_runs_now_and_not_what_comes";
-        let out = run(&Cmd::probe([me.as_str(), "--exact", name]).env("SVCMGR_TEST_INTERRUPT", "1"));
-        assert!(out.ok(), "{}", out.text());
+        for (signal, with) in [("15", ""), ("1", ""), ("1", "nohup")] {
+            let words = [with, me.as_str(), "--exact", name];
+            let words = words.iter().filter(|w| !w.is_empty());
+            let out = run(&Cmd::probe(words.copied()).env("SVCMGR_TEST_INTERRUPT", signal).env("WITH", with));
+            assert!(out.ok(), "{signal} {with}: {}", out.text());
+        }
         return;
     }
     assert!(!interrupted());
+    // a signal is an interrupt, unless we were started to ignore it
+    on_signals();
+    let signal = std::env::var("SVCMGR_TEST_INTERRUPT").unwrap();
+    kill(Pid::this(), Signal::try_from(signal.parse::<i32>().unwrap()).unwrap()).unwrap();
+    if std::env::var("WITH").unwrap() == "nohup" {
+        kill(Pid::this(), Signal::SIGTERM).unwrap(); // what came before it has been dealt with when this is seen
+        assert!(until(interrupted));
+        assert_eq!(INTERRUPTS.load(Ordering::SeqCst), 1);
+        return;
+    }
+    assert!(until(interrupted));
     let control = Arc::new(Control::default());
     let held = control.clone();
     let thread = std::thread::spawn(move || SystemRunner.run_held(&Cmd::probe(["sleep", "60"]).pipe(Cmd::probe(["cat"])), &held));
     assert!(until(|| control.group.lock().unwrap().is_some()));
     interrupt_all();
     assert_eq!(ends(&thread.join().unwrap()), [End::Signaled(15), End::Signaled(15)]);
-    assert!(interrupted());
     assert!(run(&sh("exit 0")).ok());
-    clear_interrupt();
-    assert!(!interrupted());
-    // and a signal is one
-    on_signals();
-    kill(Pid::this(), Signal::SIGTERM).unwrap();
-    assert!(until(interrupted));
 }
