@@ -13,6 +13,8 @@
 //! 1  config | cmd | report | state      reading | doing | how it stands | what is remembered
 //! 0  error, status, clock, rid, log     words
 //! ```
+//!
+//! `dds` is the other program, an island: nothing of it is imported by the rest, and it imports nothing.
 
 pub mod clock;
 pub mod error;
@@ -43,3 +45,5 @@ pub mod dr;
 pub mod render;
 
 pub mod cli;
+
+pub mod dds;
