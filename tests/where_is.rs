@@ -76,7 +76,7 @@ fn says(node: &str, avail: &str, holder: Holder, held: Held) -> Answer {
 }
 
 fn held(state: State, time: &str) -> Held {
-    Held { state: Some(state), image: image(time), written_until: None, kept: None }
+    Held { state: Some(state), image: image(time), ..Held::default() }
 }
 
 fn answers(of: Vec<Result<Answer, (&str, &str)>>) -> Answers {
@@ -90,17 +90,7 @@ fn answers(of: Vec<Result<Answer, (&str, &str)>>) -> Answers {
 const SILENT: &str = "ssh: connect to host deb1 port 22: No route to host";
 
 fn own(state: State, time: &str, epoch: u64) -> Replica {
-    Replica {
-        node: "deb2".into(),
-        dst: None,
-        state,
-        epoch,
-        from: Some("deb1".into()),
-        image: image(time),
-        since: at("18:00:00"),
-        written_until: None,
-        kept: None,
-    }
+    Replica { from: Some("deb1".into()), image: image(time), ..Replica::new("deb2", state, epoch, at("18:00:00")) }
 }
 
 /// deb2, which has received sync#1 at 18:00:00.

@@ -29,17 +29,7 @@ fn here(node: &str, record: Record, state: State) -> Here {
     let mut here = Here::load(dir.path(), "svc1", &config, at("19:00:00"));
     assert_eq!(here.copies, Copies::of(&config));
     let image = Image { frozen_at: Some(at("17:00:00")), ..Image::default() };
-    let replica = Replica {
-        node: node.into(),
-        dst: None,
-        state,
-        epoch: record.holder.epoch,
-        from: None,
-        image,
-        since: at("17:00:00"),
-        written_until: None,
-        kept: None,
-    };
+    let replica = Replica { image, ..Replica::new(node, state, record.holder.epoch, at("17:00:00")) };
     here.replicas.insert("sync#1".into(), Known::Known(replica));
     here.record = Known::Known(record);
     here

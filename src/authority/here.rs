@@ -60,6 +60,8 @@ pub struct Data {
     pub written_until: Option<DateTime<Local>>,
     /// A snapshot of what was before an unfinished transfer.
     pub kept: Option<String>,
+    /// It is being made that image from a store beside it: whoever needs it finishes that first.
+    pub applying: bool,
     /// Why the state is not known.
     pub fault: Option<String>,
 }
@@ -180,7 +182,8 @@ impl Here {
         let file = self.replicas.get(rid).unwrap_or(&Known::Absent);
         let of = |state: Option<State>, r: Option<&Replica>, fault: Option<String>| Data {
             state,
-            image: r.map(|r| r.image.clone()).unwrap_or_default(),
+            image: r.map(|r| r.applying.as_ref().unwrap_or(&r.image).clone()).unwrap_or_default(),
+            applying: r.is_some_and(|r| r.applying.is_some()),
             written_until: r.and_then(|r| r.written_until),
             kept: r.and_then(|r| r.kept.clone()),
             fault,
@@ -192,6 +195,8 @@ impl Here {
             Known::Known(r) if r.node != self.node => {
                 of(None, None, Some(format!("{rid}.replica.json is of {}, not of {}", r.node, self.node)))
             }
+            // only that image can come of it, and this node alone makes it
+            Known::Known(r) if r.applying.is_some() && r.state == State::Torn => of(Some(State::Replica), Some(r), None),
             Known::Known(r) if r.state == State::Live => of(Some(State::Orphan), Some(r), None),
             Known::Known(r) => of(Some(r.state), Some(r), None),
             Known::Unknown(why) => of(None, None, Some(why.clone())),
@@ -224,7 +229,7 @@ impl Here {
     /// The same, for an answer.
     pub fn held(&self, rid: &str) -> Held {
         let data = self.data(rid);
-        Held { state: data.state, image: data.image, written_until: data.written_until, kept: data.kept }
+        Held { state: data.state, image: data.image, written_until: data.written_until, kept: data.kept, applying: data.applying }
     }
 }
 

@@ -36,17 +36,7 @@ fn image(frozen: &str) -> Image {
 /// A node with a file of its data.
 fn with(node: &str, held: &Holder, state: State, frozen: Option<&str>) -> Here {
     let mut here = here(node);
-    let replica = Replica {
-        node: node.into(),
-        dst: None,
-        state,
-        epoch: held.epoch,
-        from: None,
-        image: frozen.map(image).unwrap_or_default(),
-        since: at("19:00:00"),
-        written_until: None,
-        kept: None,
-    };
+    let replica = Replica { image: frozen.map(image).unwrap_or_default(), ..Replica::new(node, state, held.epoch, at("19:00:00")) };
     here.record = Known::Known(Record::of(held.clone()));
     here.replicas.insert("sync#1".into(), Known::Known(replica));
     here
@@ -79,7 +69,7 @@ fn silent(answers: &mut Answers, node: &str) {
 }
 
 fn held(frozen: &str) -> Verdict {
-    Verdict { ok: true, why: None, held: Some(Held { state: Some(State::Replica), image: image(frozen), written_until: None, kept: None }) }
+    Verdict { ok: true, why: None, held: Some(Held { state: Some(State::Replica), image: image(frozen), ..Held::default() }) }
 }
 
 /// The situations, one after the other, with what is printed.

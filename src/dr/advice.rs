@@ -288,14 +288,9 @@ fn replica(node: &str, rid: &str, answer: &Answer, here: &Here) -> Known<Replica
         return Known::Unknown(format!("{node} does not say what it has of {rid}"));
     };
     Known::Known(Replica {
-        node: node.to_owned(),
-        dst: None,
-        state,
-        epoch: answer.epoch,
-        from: None,
         image: held.image,
-        since: here.now,
         written_until: held.written_until,
         kept: held.kept,
+        ..Replica::new(node, state, answer.epoch, here.now)
     })
 }

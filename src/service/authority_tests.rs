@@ -8,8 +8,8 @@ use crate::log::{Logger, Memory};
 use crate::report::ServiceReport;
 use crate::state::authority::Holder;
 use crate::state::authority::Record;
+use crate::state::replica::Replica;
 use crate::state::replica::State;
-use crate::state::replica::{Image, Replica};
 use crate::state::{authority, replica};
 use std::sync::Arc;
 
@@ -34,9 +34,7 @@ fn on(node: &str, fs: &str, record: Option<Record>, state: Option<State>) -> (Se
         None => std::fs::write(authority::path(var, "svc1"), "{\"epoch\":1,").unwrap(),
     }
     if let Some(state) = state {
-        let (since, image) = (host.clock.now(), Image::default());
-        let (dst, from, written_until, kept) = (None, None, None, None);
-        let replica = Replica { node: node.into(), dst, state, epoch: 0, from, image, since, written_until, kept };
+        let replica = Replica::new(node, state, 0, host.clock.now());
         replica::write(var, "svc1", "sync#1", &replica).unwrap();
     }
     let text = format!(

@@ -143,7 +143,7 @@ pub struct Verdict {
 }
 
 /// What a node has of one replication.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// What it is to the holder's data. Absent, or a word of a later version: not known.
     #[serde(default, deserialize_with = "known_state")]
@@ -157,6 +157,9 @@ pub struct Held {
     /// A snapshot that keeps the state before an unfinished transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// It is being made this image from a store beside it, or will be before anything else is done with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub applying: bool,
 }
 
 fn known_state<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<State>, D::Error> {

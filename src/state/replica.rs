@@ -95,6 +95,22 @@ pub struct Replica {
     /// A snapshot that keeps what was here before the transfer that is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// This image is being written over what is here, from a store beside it. Whoever finds this finishes it: until
+    /// then the data are torn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applying: Option<Image>,
+    /// A few bytes of the data, digested when they became this replica: other bytes were written by somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
+}
+
+impl Replica {
+    /// Data of `node` of which nothing more is known.
+    pub fn new(node: &str, state: State, epoch: u64, since: DateTime<Local>) -> Self {
+        let node = node.to_owned();
+        let image = Image::default();
+        Self { node, dst: None, state, epoch, from: None, image, since, written_until: None, kept: None, applying: None, witness: None }
+    }
 }
 
 /// What this node knows a peer to have of one replication.

@@ -4,13 +4,14 @@ pub mod btrfs;
 mod common;
 pub mod dds;
 pub mod docker;
+mod receive;
 pub mod rsync;
 pub mod schedule;
 pub mod zfs;
 
 use crate::config::keyword::Keyword;
 use crate::config::scope::{Params, Scope};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::report::Probe;
 use crate::resource::Dropped;
@@ -18,6 +19,7 @@ use crate::state::replica::Image;
 use crate::state::{gate, stamp};
 use crate::status::Status;
 use chrono::{DateTime, Local};
+pub use receive::{Effect, Receipt, Recovered, Target};
 use schedule::Schedule;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -108,6 +110,8 @@ pub struct Job {
     pub epoch: u64,
     /// What the peer says it has, when it was asked. `None`: it did not say.
     pub held: Option<gate::Held>,
+    /// What is sent: what the peer is going to have.
+    pub image: Image,
     /// Somebody watches.
     pub progress: Option<OnProgress>,
 }
@@ -224,6 +228,23 @@ pub trait SyncDriver: Send + Sync {
 
     /// The peer has confirmed that it has what `freeze` has made.
     fn confirmed(&self, _cx: &Cx, _peer: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// What this driver does on the node that receives, if that is more than to run what the sender asks for.
+    fn target(&self) -> Option<&dyn Target> {
+        None
+    }
+
+    /// Compares what the peer has with what was sent to it last; no data are moved or changed. `Err(Reported)`: they
+    /// differ, and the log says so.
+    fn verify(&self, cx: &Cx, _job: &Job) -> Result<()> {
+        Err(Error::text(format!("{} cannot be verified: its driver has no way to compare the copies", cx.rid)))
+    }
+
+    /// The same for the part of the data whose turn it is, after a transfer that was confirmed and everything that
+    /// belongs to it. Nothing by default.
+    fn scrub(&self, _cx: &Cx, _job: &Job) -> Result<()> {
         Ok(())
     }
 

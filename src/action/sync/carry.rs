@@ -212,6 +212,7 @@ fn job(work: &Work, task: &Task) -> Job {
         mode: work.mode(),
         epoch: work.epoch,
         held: task.held.clone(),
+        image: work.image(&task.res.rid),
         progress: work.live.listener(),
     }
 }

@@ -48,15 +48,11 @@ impl Here {
     fn lose(&mut self, told: &Holder) {
         for rid in self.copies.rids.clone() {
             let replica = Replica {
-                node: self.node.clone(),
                 dst: self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone()),
-                state: State::Orphan,
-                epoch: told.epoch,
                 from: Some(told.node.clone()),
                 image: self.sent.get(&rid).and_then(|s| s.get(&told.node)).map(|s| s.image.clone()).unwrap_or_default(),
-                since: self.now,
                 written_until: self.last_run.as_ref().and_then(|r| r.until),
-                kept: None,
+                ..Replica::new(&self.node, State::Orphan, told.epoch, self.now)
             };
             self.replicas.insert(rid, Known::Known(replica));
         }
@@ -169,16 +165,12 @@ impl Here {
         let Ok(holder) = self.holder() else { return };
         let data = self.data(rid);
         let replica = Replica {
-            node: self.node.clone(),
             dst: dst.map(str::to_owned),
-            state: State::InProgress,
-            epoch: holder.epoch,
             from: Some(holder.node),
             image: data.image,
-            since: self.now,
-            written_until: None,
             // of what was whole it is older
             kept: kept.or(data.kept.filter(|_| data.state != Some(State::Replica))),
+            ..Replica::new(&self.node, State::InProgress, holder.epoch, self.now)
         };
         self.replicas.insert(rid.to_owned(), Known::Known(replica));
     }
@@ -241,15 +233,12 @@ impl Here {
             let Some(state) = was.state else { continue };
             let known = before.replicas.get(&rid).and_then(|r| r.known());
             let replica = Replica {
-                node: self.node.clone(),
                 dst: known.and_then(|r| r.dst.clone()),
-                state,
-                epoch,
                 from: known.and_then(|r| r.from.clone()),
                 image: Image { id: None, ..was.image },
-                since: self.now,
                 written_until: was.written_until,
                 kept: was.kept,
+                ..Replica::new(&self.node, state, epoch, self.now)
             };
             self.replicas.insert(rid, Known::Known(replica));
         }
@@ -304,15 +293,11 @@ impl Here {
                 continue;
             }
             let live = Replica {
-                node: self.node.clone(),
                 dst: old.and_then(|r| r.dst.clone()),
-                state: State::Live,
-                epoch: holder.epoch,
                 from: old.and_then(|r| r.from.clone()),
                 image: old.map(|r| r.image.clone()).unwrap_or_default(),
-                since: self.now,
-                written_until: None,
                 kept: old.and_then(|r| r.kept.clone()),
+                ..Replica::new(&self.node, State::Live, holder.epoch, self.now)
             };
             self.replicas.insert(rid, Known::Known(live));
         }
@@ -329,15 +314,11 @@ impl Here {
             // what could not be sent is not the same as what the new holder has
             let state = if image.is_some() { State::Replica } else { State::Orphan };
             let replica = Replica {
-                node: self.node.clone(),
                 dst,
-                state,
-                epoch,
                 from: Some(from.clone()),
                 image: image.unwrap_or_default(),
-                since: self.now,
-                written_until: None,
                 kept,
+                ..Replica::new(&self.node, state, epoch, self.now)
             };
             self.replicas.insert(rid, Known::Known(replica));
         }

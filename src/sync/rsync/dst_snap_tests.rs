@@ -126,6 +126,7 @@ fn the_sender_leaves_snapshots_alone() {
         mode: crate::sync::Mode::Update,
         epoch: 0,
         held: None,
+        image: crate::state::replica::Image::default(),
         progress: None,
     };
     bench.sync().send(&bench.cx("sync#1"), &job).unwrap_err();

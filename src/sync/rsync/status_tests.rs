@@ -35,15 +35,11 @@ fn broken(image: Option<&str>, why: Option<&str>) -> Sent {
 
 fn replica(node: &str, state: State, kept: Option<&str>) -> Replica {
     Replica {
-        node: node.into(),
         dst: Some("/x".into()),
-        state,
-        epoch: 0,
         from: Some("n1".into()),
         image: Image { frozen_at: kept.map(|_| at("11:00:00")), ..Image::default() },
-        since: at("12:01:02"),
-        written_until: None,
         kept: kept.map(str::to_owned),
+        ..Replica::new(node, state, 0, at("12:01:02"))
     }
 }
 

@@ -324,7 +324,15 @@ fn what_fstab_mounts_must_be_mounted() {
 }
 
 fn job() -> Job {
-    Job { peer: "n2".into(), class: Class::Nodes, mode: Mode::Update, epoch: 0, held: None, progress: None }
+    Job {
+        peer: "n2".into(),
+        class: Class::Nodes,
+        mode: Mode::Update,
+        epoch: 0,
+        held: None,
+        image: crate::state::replica::Image::default(),
+        progress: None,
+    }
 }
 
 fn command(bench: &Bench, words: &str) -> String {
