@@ -16,8 +16,22 @@ pub struct Load {
     pub pieces: Vec<Piece>,
 }
 
+/// What goes round between the threads.
+pub trait Reuse {
+    /// Empty again, memory kept.
+    fn reuse(&mut self);
+}
+
+impl Reuse for Load {
+    fn reuse(&mut self) {
+        self.len = 0;
+        self.pieces.clear();
+    }
+}
+
 impl Load {
-    fn new(size: usize) -> Self {
+    /// Empty, for `size` bytes.
+    pub fn new(size: usize) -> Self {
         Self { buffer: Buffer::new(size), len: 0, pieces: Vec::new() }
     }
 
@@ -34,22 +48,21 @@ impl Load {
 
 /// The filling side.
 #[derive(Debug)]
-pub struct Feed {
-    free: Receiver<Load>,
-    full: SyncSender<Load>,
+pub struct Feed<L = Load> {
+    free: Receiver<L>,
+    full: SyncSender<L>,
 }
 
-impl Feed {
+impl<L: Reuse> Feed<L> {
     /// An empty load; waits until there is one.
-    pub fn take(&self) -> Result<Load> {
+    pub fn take(&self) -> Result<L> {
         let mut load = self.free.recv().map_err(|_| stopped())?;
-        load.len = 0;
-        load.pieces.clear();
+        load.reuse();
         Ok(load)
     }
 
     /// Hands a load over.
-    pub fn send(&self, load: Load) -> Result<()> {
+    pub fn send(&self, load: L) -> Result<()> {
         self.full.send(load).map_err(|_| stopped())
     }
 }
@@ -59,18 +72,27 @@ fn stopped() -> Error {
     Error::new("dds", "the other thread ended")
 }
 
-/// Runs `fill` here and `empty` in a thread of its own, with `count` buffers of `size` bytes. Ends when both have; the error of `empty`, if
-/// it has one, is the cause of any other.
+/// As `round`, with `count` loads of `size` bytes.
 pub fn run<T>(
     count: usize,
     size: usize,
     fill: impl FnOnce(&Feed) -> Result<T>,
-    mut empty: impl FnMut(&Load) -> Result<()> + Send,
+    empty: impl FnMut(&Load) -> Result<()> + Send,
 ) -> Result<T> {
-    let (give_back, free) = sync_channel(count);
-    let (full, filled) = sync_channel::<Load>(count);
-    for _ in 0..count {
-        _ = give_back.send(Load::new(size));
+    round((0..count).map(|_| Load::new(size)).collect(), fill, empty)
+}
+
+/// Runs `fill` here and `empty` in a thread of its own; `loads` go round between them. Ends when both have; the error of `empty`, if
+/// it has one, is the cause of any other.
+pub fn round<L: Reuse + Send, T>(
+    loads: Vec<L>,
+    fill: impl FnOnce(&Feed<L>) -> Result<T>,
+    mut empty: impl FnMut(&L) -> Result<()> + Send,
+) -> Result<T> {
+    let (give_back, free) = sync_channel(loads.len());
+    let (full, filled) = sync_channel::<L>(loads.len());
+    for load in loads {
+        _ = give_back.send(load);
     }
     thread::scope(|scope| {
         let emptying = scope.spawn(move || {

@@ -3,10 +3,12 @@
 //! `store` reads what the kernel wrote, `stream` is the same as a stream; `device`, `buffer` and `flow` move bytes.
 
 pub mod args;
+pub mod bits;
 pub mod buffer;
 pub mod device;
 pub mod error;
 pub mod flow;
+pub mod frame;
 pub mod store;
 
 use args::{Args, Verb};
