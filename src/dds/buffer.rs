@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 pub const ALIGN: usize = 4096;
 
 /// Zeroed memory of a fixed size, aligned to [`ALIGN`]. Made a page longer than asked for, and begun at the boundary: no `unsafe`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
@@ -50,7 +50,7 @@ pub struct Piece {
 pub fn push(pieces: &mut Vec<Piece>, piece: Piece) {
     match pieces.last_mut() {
         Some(last) if last.offset.checked_add(last.len as u64) == Some(piece.offset) && last.at + last.len == piece.at => {
-            last.len += piece.len
+            last.len += piece.len;
         }
         _ => pieces.push(piece),
     }

@@ -25,10 +25,14 @@ impl Error {
         Self { usage: true, ..Self::new(what, why) }
     }
 
-    /// With a sentence (no full stop at its end) that says what to do.
+    /// With a sentence (no full stop at its end) that says what to do, after those there are.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        let hint = hint.into();
+        self.hint = Some(match self.hint {
+            Some(before) => format!("{before}. {hint}"),
+            None => hint,
+        });
         self
     }
 

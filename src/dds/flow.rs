@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 /// A buffer on its way: `len` bytes of it count, and the pieces say where they belong.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Load {
     /// The memory.
     pub buffer: Buffer,

@@ -1,0 +1,61 @@
+//! `--extract`: what a store says has changed becomes a stream.
+
+use super::args::Args;
+use super::device::{Access, Source};
+use super::error::{Error, Result};
+use super::flow;
+use super::output::Output;
+use super::report::Report;
+use super::store::Store;
+use super::stream::Writer;
+use std::path::Path;
+
+/// How many buffers go round, and their size.
+pub const LOADS: (usize, usize) = (4, 1 << 20);
+
+/// Opens the store and the volume whose data are sent, which must be two.
+pub fn open(cow: &Path, source: &Path) -> Result<(Store, Source)> {
+    let store = Store::open(cow)?;
+    let source = Source::open(source, "source", Access::Cached)?;
+    store.source().refuse_same(source.path(), "source")?;
+    Ok((store, source))
+}
+
+/// The stream of 2010.
+pub fn classic(args: &Args) -> Result<Report> {
+    let (Some(cow), Some(path)) = (&args.cow, &args.source) else { return Err(Error::usage("--extract", "needs --cow and --source")) };
+    let (store, source) = open(cow, path)?;
+    if args.dry_run {
+        return count(&store, &source);
+    }
+    let mut output = Output::open(args.dest.as_deref(), &[store.source(), &source])?;
+    let report = flow::run(
+        LOADS.0,
+        LOADS.1,
+        |feed| {
+            let mut writer = Writer::new(feed, &source, store.header())?;
+            let mut areas = store.areas(source.size());
+            let mut report = Report::of(store.header());
+            while let Some(area) = areas.advance()? {
+                report.exceptions += area.count();
+                writer.area(area)?;
+            }
+            writer.finish(|| store.still_valid())?;
+            Ok(report)
+        },
+        |load| output.write(load.filled()),
+    )?;
+    output.finish()?;
+    Ok(report)
+}
+
+/// What would be sent.
+fn count(store: &Store, source: &Source) -> Result<Report> {
+    let mut areas = store.areas(source.size());
+    let mut report = Report::of(store.header());
+    while let Some(area) = areas.advance()? {
+        report.exceptions += area.count();
+    }
+    store.still_valid()?;
+    Ok(report)
+}

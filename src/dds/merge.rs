@@ -1,0 +1,155 @@
+//! `--merge`: a stream, or a store, is written to a device.
+
+use super::args::Args;
+use super::buffer::{Piece, push};
+use super::device::{Dest, reason};
+use super::error::{Error, Result};
+use super::extract::LOADS;
+use super::flow::{self, Feed, Load};
+use super::report::Report;
+use super::store::{Record, Store};
+use super::stream::Reader;
+use std::fs::File;
+use std::io::{self, IsTerminal, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes what comes on stdin, or what `--cow` names, to the destination. All of it is on the disk afterwards.
+pub fn classic(args: &Args) -> Result<Report> {
+    let Some(dest) = &args.dest else { return Err(Error::usage("--merge", "needs --dest")) };
+    let stdin = match &args.cow {
+        Some(cow) if seekable(cow)? => return rolled(cow, dest),
+        Some(cow) => File::open(cow).map_err(|e| Error::new(format!("stream {}", cow.display()), reason(&e)))?,
+        None => stdin()?,
+    };
+    let at_start = {
+        let mut file = &stdin;
+        file.stream_position().is_ok_and(|at| at == 0)
+    };
+    let own = Path::new("/dev/stdin");
+    if args.cow.is_none() && at_start && seekable(own)? {
+        return rolled(own, dest);
+    }
+    streamed(&stdin, dest)
+}
+
+fn stdin() -> Result<File> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return Err(Error::usage("stdin", "is a terminal").hint("The stream of dds --extract is read there; or name a file: --cow FILE"));
+    }
+    let file = stdin.as_fd().try_clone_to_owned().map_err(|e| Error::new("stdin", reason(&e)))?;
+    Ok(file.into())
+}
+
+/// Whether data can be fetched from where the table says, rather than in the order they come.
+fn seekable(path: &Path) -> Result<bool> {
+    let meta = std::fs::metadata(path).map_err(|e| Error::new(format!("stream {}", path.display()), reason(&e)))?;
+    Ok(meta.is_file() || meta.file_type().is_block_device())
+}
+
+/// A stream that is read once, from its begin to its end.
+fn streamed(input: &File, dest: &Path) -> Result<Report> {
+    super::output::widen(input);
+    let dest = Dest::open(dest, false)?;
+    applied(&dest, |feed| {
+        let (header, exceptions) = Reader::new(input, feed, dest.size())?.read()?;
+        Ok(Report { chunk: header.chunk, exceptions })
+    })
+}
+
+/// A stream in a file, or a store: its data are where its records say. The whole table is checked before the first write.
+fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
+    let store = Store::open(cow)?;
+    store.source().refuse_same(dest, "destination")?;
+    let dest = Dest::open(dest, false)?;
+    let mut areas = store.areas(dest.size());
+    while areas.advance()?.is_some() {}
+    if areas.odd() > 0 {
+        let why = format!("damaged: {} of its records point outside its data", areas.odd());
+        return Err(Error::new(format!("store {}", cow.display()), why));
+    }
+    applied(&dest, |feed| {
+        let mut fetch = Fetch { store: &store, feed, volume: dest.size(), load: feed.take()?, from: Vec::new() };
+        let mut report = Report::of(store.header());
+        let mut areas = store.areas(dest.size());
+        while let Some(area) = areas.advance()? {
+            report.exceptions += area.count();
+            for record in area.records() {
+                fetch.chunk(record)?;
+            }
+        }
+        fetch.send()?;
+        store.still_valid()?;
+        Ok(report)
+    })
+}
+
+/// Reads chunks of a store where they lie.
+struct Fetch<'a> {
+    store: &'a Store,
+    feed: &'a Feed,
+    volume: u64,
+    load: Load,
+    /// Where in the store the load's bytes are.
+    from: Vec<Piece>,
+}
+
+impl Fetch<'_> {
+    fn chunk(&mut self, record: Record) -> Result<()> {
+        let chunk = self.store.chunk();
+        if !self.store.holds(record.new) {
+            return Err(Error::new(
+                format!("store {}", self.store.source().path().display()),
+                "a record that came while it was read is damaged",
+            ));
+        }
+        let mut done = 0;
+        while done < chunk {
+            if self.load.room() == 0 {
+                self.send()?;
+            }
+            let (at, offset) = (self.load.len, record.old * chunk + done);
+            let len = usize::try_from(chunk - done).unwrap_or(usize::MAX).min(self.load.room());
+            push(&mut self.from, Piece { offset: record.new * chunk + done, at, len });
+            let wanted = usize::try_from(self.volume.saturating_sub(offset)).unwrap_or(usize::MAX).min(len);
+            if wanted > 0 {
+                push(&mut self.load.pieces, Piece { offset, at, len: wanted });
+            }
+            self.load.len += len;
+            done += len as u64;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<()> {
+        self.store.source().read_pieces(&mut self.load.buffer, &self.from)?;
+        self.from.clear();
+        let full = std::mem::replace(&mut self.load, self.feed.take()?);
+        self.feed.send(full)
+    }
+}
+
+/// Writes what `fill` hands on, and flushes it. A failure says how much of the destination is new.
+fn applied(dest: &Dest, fill: impl FnOnce(&Feed) -> Result<Report>) -> Result<Report> {
+    let written = AtomicU64::new(0);
+    let write = |load: &Load| {
+        written.fetch_add(load.pieces.iter().map(|p| p.len as u64).sum(), Ordering::Relaxed); // before: a write may fail half way
+        dest.write_pieces(load.filled(), &load.pieces)
+    };
+    let done = flow::run(LOADS.0, LOADS.1, fill, write).and_then(|report| dest.sync().map(|()| report));
+    done.map_err(|e| match written.into_inner() {
+        0 => e.hint(format!("Nothing was written to {}", dest.path().display())),
+        bytes => torn(e, dest, bytes),
+    })
+}
+
+/// Some of it is new, some old.
+fn torn(e: Error, dest: &Dest, bytes: u64) -> Error {
+    e.hint(format!(
+        "{} is torn: up to {bytes} bytes of it are new, the rest is old. Merge the same stream again, whole, or copy the whole volume",
+        dest.path().display()
+    ))
+}
