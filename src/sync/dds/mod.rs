@@ -1,5 +1,7 @@
 //! sync.dds: changed chunks of a logical volume. Seen by this version; sent by a later one.
 
+pub mod chain;
+
 use super::{Driver, SyncDriver, common};
 use crate::config::keyword::{
     Keyword,
