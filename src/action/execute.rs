@@ -1,14 +1,15 @@
 //! Does a plan: triggers, resources, parallel sets; tells what was activated, for the rollback.
 
 use super::plan::{Plan, Stage, Step, Verb};
-use super::{Options, triggers};
+use super::{Options, data, triggers};
 use crate::error::{Error, Result};
 use crate::host::{Cx, Host};
 use crate::log::Logger;
 use crate::resource::Done;
 use crate::service::{Res, Service};
-use std::sync::Mutex;
+use crate::state::replica::Image;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// A service being acted upon.
 pub struct Run<'a> {
@@ -28,6 +29,9 @@ pub struct Run<'a> {
     pub app_errors: AtomicBool,
     /// A launcher or container was begun to be started: it may have written data.
     pub ran: AtomicBool,
+    /// Set by a start that was cleared: receivers are kept out. The images that authority came to this node with, which
+    /// it had not before.
+    pub cleared: OnceLock<Vec<(String, Image)>>,
 }
 
 impl<'a> Run<'a> {
@@ -42,12 +46,20 @@ impl<'a> Run<'a> {
             undoing: false,
             app_errors: AtomicBool::new(false),
             ran: AtomicBool::new(false),
+            cleared: OnceLock::new(),
         }
     }
 
     /// Does the plan, stage by stage. An error has stopped it; what was done before stays done.
     pub fn execute(&self, plan: &Plan) -> Result<()> {
+        let starts = plan.stages.iter().flat_map(|s| &s.steps).any(|s| s.verb == Verb::Start);
+        let mut ground = starts && !self.undoing;
         for stage in &plan.stages {
+            // what the data lie on is there, and nothing is mounted yet
+            if ground && !matches!(stage.set.split(['.', ':']).next(), Some("ip" | "disk")) {
+                data::ground(self)?;
+                ground = false;
+            }
             if stage.parallel && stage.steps.len() > 1 && !self.options.dry_run {
                 self.side_by_side(stage)?;
                 continue;
@@ -56,7 +68,7 @@ impl<'a> Run<'a> {
                 self.step(step, stage)?;
             }
         }
-        Ok(())
+        if ground { data::ground(self) } else { Ok(()) }
     }
 
     fn side_by_side(&self, stage: &Stage) -> Result<()> {

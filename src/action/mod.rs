@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod call;
+pub mod data;
 pub mod execute;
 pub mod gates;
 pub mod handover;

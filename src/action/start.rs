@@ -123,7 +123,9 @@ pub fn begin(run: &Run, name: &str, mut agreed: authority::Agreed, how: &How, se
 
 fn cleared_pass(run: &Run, name: &str, agreed: authority::Agreed, how: &How, pass: &Pass, selection: &Selection) -> Result<()> {
     let (before, handed, started) = (agreed.before(), agreed.handed.is_some(), run.host.clock.now());
+    let images = agreed.desk.here.images();
     let mut cleared = authority::clear(run, agreed, how).map_err(|e| stopped(run, name, e))?;
+    _ = run.cleared.set(images);
     let done = one_pass(run, name, pass, selection);
     if done.is_err() {
         undone(run);

@@ -1,5 +1,6 @@
 //! What this node knows of one service: who holds authority, what its own data are. Learns from peers.
 
+mod arrive;
 mod change;
 
 use super::copies::{Copies, Copy};

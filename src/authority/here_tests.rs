@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::FixedClock;
 use crate::config::env::EnvFile;
-use crate::state::gate::Answer;
+use crate::state::gate::{Answer, Question};
 use std::sync::Arc;
 
 fn here(node: &str) -> Here {
@@ -143,4 +143,86 @@ fn a_crash_between_two_files_takes_data_for_too_little() {
     assert!(!d1.record_first(&before));
     d1.record = before.record;
     assert_eq!(d1.data("sync#1").state, Some(State::Live), "what was given is written first, and it still holds");
+}
+
+fn image(id: &str) -> Image {
+    Image { id: Some(id.into()), ..Image::default() }
+}
+
+/// d1, which has a copy of sync#1 called `old` that n1 sent.
+fn with_copy() -> Here {
+    let mut here = here("d1");
+    here.record = Known::Known(Record::of(holder(&here, 0, "n1")));
+    let replica = Replica { image: image("old"), witness: Some("w1".into()), ..Replica::new("d1", State::Replica, 0, here.now) };
+    here.replicas.insert("sync#1".into(), Known::Known(replica));
+    here
+}
+
+/// n1 says that `id` has arrived whole; whether that is believed.
+fn done(here: &mut Here, id: Option<&str>) -> bool {
+    let image = Image { id: id.map(str::to_owned), round: Some("r2".into()), ..Image::default() };
+    let question =
+        Question { node: "n1".into(), copy: Some("nodes".into()), done: [("sync#1".to_owned(), image)].into(), ..Question::default() };
+    here.arrived(&question).is_empty()
+}
+
+fn told(here: &Here) -> (Option<State>, Option<String>) {
+    let data = here.data("sync#1");
+    (data.state, data.image.id)
+}
+
+#[test]
+fn an_image_being_applied_is_all_that_can_come_of_the_data() {
+    let mut d1 = with_copy();
+    d1.applying("sync#1", "/dev/x", &image("new"));
+    let file = d1.replicas["sync#1"].known().cloned().unwrap();
+    assert_eq!((file.state, file.image.id.as_deref()), (State::Torn, Some("old")), "who does not know of applies sees torn data");
+    assert_eq!(told(&d1), (Some(State::Replica), Some("new".into())));
+    assert!(d1.data("sync#1").applying && d1.held("sync#1").applying);
+    assert!(!done(&mut d1, Some("new")) && !done(&mut d1, None), "not before it is applied");
+    d1.applied("sync#1", Some("w2".into()));
+    assert_eq!((d1.pending("sync#1"), told(&d1)), (None, (Some(State::Replica), Some("new".into()))));
+    assert!(d1.betrayed("sync#1", "w1") && !d1.betrayed("sync#1", "w2"));
+    assert!(!done(&mut d1, Some("other")), "not what is here");
+    assert!(done(&mut d1, Some("new")));
+    assert_eq!(d1.data("sync#1").image.round.as_deref(), Some("r2"));
+}
+
+#[test]
+fn a_takeover_does_not_forget_what_is_being_applied() {
+    let mut d1 = with_copy();
+    d1.applying("sync#1", "/dev/x", &image("new"));
+    let before = d1.clone();
+    d1.take(1, false, Vec::new());
+    assert_eq!(d1.pending("sync#1"), Some(&image("new")));
+    let mut undone = d1.clone();
+    undone.give_back(&before);
+    assert_eq!(undone.pending("sync#1"), Some(&image("new")), "not finished, and still to be");
+    d1.applied("sync#1", None);
+    assert_eq!((d1.pending("sync#1"), told(&d1).0), (None, Some(State::Live)));
+    d1.give_back(&before);
+    assert_eq!((d1.pending("sync#1"), told(&d1)), (None, (Some(State::Replica), None)), "its disks were in use");
+}
+
+#[test]
+fn what_is_lost_of_an_apply_leaves_torn_data() {
+    let mut d1 = with_copy();
+    d1.applying("sync#1", "/dev/x", &image("new"));
+    d1.torn("sync#1");
+    assert_eq!((d1.pending("sync#1"), told(&d1)), (None, (Some(State::Torn), None)));
+    d1.overwriting("sync#1", "/dev/x");
+    assert_eq!(told(&d1), (Some(State::Torn), None));
+    assert!(done(&mut d1, Some("new")), "a first copy has its name of its sender");
+    assert_eq!(told(&d1), (Some(State::Replica), Some("new".into())));
+}
+
+#[test]
+fn what_somebody_else_wrote_is_an_orphan() {
+    let mut d1 = with_copy();
+    assert!(!d1.betrayed("sync#1", "w1") && d1.betrayed("sync#1", "other"));
+    d1.foreign("sync#1");
+    assert_eq!((told(&d1).0, d1.data("sync#1").written_until), (Some(State::Orphan), Some(d1.now)));
+    assert!(!d1.betrayed("sync#1", "again"), "that is known");
+    d1.vanished("sync#1");
+    assert_eq!(told(&d1), (Some(State::None), None));
 }

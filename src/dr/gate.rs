@@ -3,8 +3,8 @@
 use super::common::{self, Instance};
 use super::own_files;
 use crate::action::authority::Desk;
-use crate::action::gates;
-use crate::authority::{Here, receive};
+use crate::action::{data, gates, sync};
+use crate::authority::receive;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Logger;
@@ -92,7 +92,12 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
     answer.running = Some(up);
     answer.busy = busy.or_else(|| gates::busy_for(host, name, &question.node));
     let mut desk = Desk::load(&service, host, log, look, up);
-    if let Err(e) = told(&mut desk, question, last.as_ref(), &mut answer) {
+    let known = told(&mut desk, question, last.as_ref(), &mut answer).and_then(|()| {
+        // who looks wants to know as well whether somebody has written here
+        let rids: Vec<&String> = question.rids.keys().filter(|rid| desk.here.copies.rids.contains(rid)).collect();
+        rids.into_iter().try_for_each(|rid| data::witness(&mut desk, rid))
+    });
+    if let Err(e) = known {
         answer.unsure = Some(e.to_string());
     }
     let beside = desk.here.copies.of_node(&question.node).is_some_and(|c| Some(c) == desk.here.copy());
@@ -103,7 +108,10 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
     stand(&desk, &mut answer);
     for (rid, detail) in &question.rids {
         let own = || own_files::refusal(host, log, name, question, look).filter(|_| rid == "sync#i0");
-        let why = refusal(&here, &desk.here, question, rid, detail).or_else(own);
+        let why = refusal(&here, &desk, question, rid, detail).or_else(own);
+        if why.is_none() && !look {
+            _ = data::vanished(&mut desk, rid);
+        }
         let held = desk.here.copies.rids.contains(rid).then(|| desk.here.held(rid));
         answer.rids.insert(rid.clone(), verdict(why, held));
     }
@@ -145,8 +153,12 @@ fn told(desk: &mut Desk, question: &Question, last: Option<&LastRun>, answer: &m
         };
         question.claim.as_ref().and_then(|claim| here.promise_to(claim, busy.as_deref()).err())
     })?;
-    for (rid, why) in refused {
-        answer.rids.insert(rid, verdict(Some(why), None));
+    for (rid, image) in &question.done {
+        match refused.iter().find(|(of, _)| of == rid) {
+            Some((_, why)) => _ = answer.rids.insert(rid.clone(), verdict(Some(why.clone()), None)),
+            None if !dry => data::became(desk, rid, image)?,
+            None => {}
+        }
     }
     Ok(())
 }
@@ -178,7 +190,8 @@ fn stand(desk: &Desk, answer: &mut Answer) {
     }
 }
 
-fn refusal(instance: &Instance, here: &Here, question: &Question, rid: &str, detail: &Detail) -> Option<String> {
+fn refusal(instance: &Instance, desk: &Desk, question: &Question, rid: &str, detail: &Detail) -> Option<String> {
+    let here = &desk.here;
     let data = here.copies.rids.iter().any(|r| r == rid);
     if here.copies.replicated()
         && let Some(refusal) =
@@ -187,12 +200,30 @@ fn refusal(instance: &Instance, here: &Here, question: &Question, rid: &str, det
         return Some(refusal.to_string());
     }
     if !matches!(detail.driver.as_str(), "" | "rsync") {
-        return Some(format!("{} transfers are not supported by this version", detail.driver));
+        return instance.in_the_way(Some(&question.node), rid).or_else(|| whole(instance, desk, question, rid, detail));
     }
     let dst = detail.dst.as_deref().unwrap_or_default();
     let not_mounted = || instance.not_mounted(detail.dstfs.as_deref(), dst);
     let below = || instance.below_unmounted(dst).filter(|_| !common::is_internal(rid));
     instance.in_the_way(Some(&question.node), rid).or_else(not_mounted).or_else(below)
+}
+
+/// Of a driver with a receiving side: the section here is of the same driver, and what it names can be written to.
+fn whole(instance: &Instance, desk: &Desk, question: &Question, rid: &str, detail: &Detail) -> Option<String> {
+    let (name, node, sender, driver) = (&desk.service.name, &desk.host.node, &question.node, &detail.driver);
+    let res = desk.service.find(rid);
+    let Some(res) = res.filter(|r| !r.disable && r.rtype.strip_prefix("sync.") == Some(driver)) else {
+        return Some(format!(
+            "{rid} is no {driver} sync of {name} on {node}, or it is disabled there: the service files differ. on {sender}: svcmgr -s {name} sync all --rid sync#i0"
+        ));
+    };
+    let Some((sync, target)) = res.sync().and_then(|s| Some((s, s.target()?))) else {
+        return Some(format!("{driver} transfers are not supported by this version"));
+    };
+    let log = desk.log.child(&res.log_name());
+    let side = sync::side_of(&desk.here, sync, node);
+    let below = || instance.below_unmounted(target.place(side)).filter(|_| !target.place(side).starts_with("/dev/"));
+    target.unfit(&desk.service.cx(desk.host, &log, res, false), side, detail).or_else(below)
 }
 
 #[cfg(test)]

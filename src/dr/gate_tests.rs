@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::log::Memory;
+use crate::state::authority::{self, Holder, Record};
+use crate::state::replica::{self, Replica, State};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -106,11 +108,6 @@ fn who_cannot_tell_refuses() {
     assert!(answer.known());
     assert!(answer.refusal("sync#1").unwrap().starts_with("svc1 cannot be read on n2: "));
     assert_eq!(ask(Some("rubbish\n"), "sync#i0", to("/", None)).refusal("sync#i0"), None, "a new file mends it");
-    let dds = Detail { driver: "dds".into(), ..Detail::default() };
-    assert_eq!(
-        ask(Some(&env("", DOWN)), "sync#1", dds).refusal("sync#1").as_deref(),
-        Some("dds transfers are not supported by this version")
-    );
 }
 
 #[test]
@@ -135,4 +132,71 @@ fn what_is_no_question_is_an_error() {
     theirs.write_all(b"{\"version\":9}\n").unwrap();
     let why = serve(&host, &log, "svc1", false, &mut ours).unwrap_err().to_string();
     assert_eq!(why, "speaks version 9 of the gate, this is version 1");
+}
+
+/// What n2 answers to n1 about sync#1, a dds to `image` in a folder of its own; svcmgr has its dds beside it.
+fn ask_dds(look: bool, detail: &Detail, before: impl FnOnce(&Host, &str)) -> Answer {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::fake("n2", dir.path());
+    let image = dir.path().join("image").display().to_string();
+    std::fs::create_dir_all(&host.paths.etc).unwrap();
+    std::fs::create_dir_all(dir.path().join("bin")).unwrap();
+    std::fs::write(dir.path().join("bin/dds"), "").unwrap();
+    let section = format!("[sync#1]\ntype = dds\nsrc = /dev/vg1/data\ndst = {image}\ntarget = nodes\n");
+    std::fs::write(host.paths.env_file("svc1"), env("", &section)).unwrap();
+    before(&host, &image);
+    let log = Logger::service(Arc::new(Memory::default()), host.clock.clone(), "svc1");
+    let detail = Detail { dst: detail.dst.clone().map(|dst| dst.replace("IMAGE", &image)), ..detail.clone() };
+    let question = Question {
+        version: VERSION,
+        node: "n1".into(),
+        copy: Some("n1".into()),
+        rids: [("sync#1".to_owned(), detail)].into(),
+        ..Question::default()
+    };
+    answer(&host, &log, "svc1", look, &question)
+}
+
+#[test]
+fn a_driver_with_a_receiving_side_is_asked_what_it_could_not_take() {
+    let dds = |dst: &str| Detail { driver: "dds".into(), dst: Some(dst.into()), ..Detail::default() };
+    let first = ask_dds(false, &dds("IMAGE"), |_, _| {});
+    assert_eq!((first.refusal("sync#1"), first.rids["sync#1"].held.as_ref().unwrap().state), (None, Some(State::None)));
+    let why = ask_dds(false, &dds("/dev/vg2/x"), |_, _| {}).refusal("sync#1").unwrap();
+    assert!(why.contains("it would be written to /dev/vg2/x, and by the service file of n2 its place is "), "{why}");
+    let why = ask_dds(false, &Detail { driver: "zfs".into(), ..dds("IMAGE") }, |_, _| {}).refusal("sync#1").unwrap();
+    assert!(why.starts_with("sync#1 is no zfs sync of svc1 on n2"), "{why}");
+    let why = ask_dds(false, &dds("IMAGE"), |_, image| std::fs::create_dir(image).unwrap()).refusal("sync#1").unwrap();
+    assert!(why.contains("neither a block device nor a file"), "{why}");
+}
+
+#[test]
+fn a_copy_whose_file_is_gone_is_none() {
+    let dds = Detail { driver: "dds".into(), dst: Some("IMAGE".into()), ..Detail::default() };
+    let copy = |host: &Host, image: &str, there: bool| {
+        let file = Replica { dst: Some(image.into()), ..Replica::new("n2", State::Replica, 0, host.clock.now()) };
+        replica::write(&host.paths.var, "svc1", "sync#1", &file).unwrap();
+        let holder = Holder {
+            epoch: 0,
+            copy: "n1".into(),
+            node: "n1".into(),
+            since: host.clock.now(),
+            from: None,
+            handed: false,
+            partial: false,
+            away: None,
+        };
+        authority::write(&host.paths.var, "svc1", &Record::of(holder)).unwrap();
+        if there {
+            std::fs::write(image, "data").unwrap();
+        }
+    };
+    let state = |look: bool, there: bool| {
+        let answer = ask_dds(look, &dds, |host, image| copy(host, image, there));
+        assert_eq!(answer.refusal("sync#1"), None);
+        answer.rids["sync#1"].held.as_ref().unwrap().state
+    };
+    assert_eq!(state(false, true), Some(State::Replica));
+    assert_eq!(state(true, false), Some(State::Replica), "who looks changes nothing");
+    assert_eq!(state(false, false), Some(State::None));
 }

@@ -5,6 +5,7 @@ pub mod common;
 pub mod gate;
 pub mod giveback;
 mod own_files;
+mod receipt;
 pub mod recv;
 pub mod takeover;
 pub mod where_is;

@@ -2,8 +2,9 @@
 //! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
 
 use super::common::{self, Instance};
-use super::own_files;
+use super::{own_files, receipt};
 use crate::action::authority::Desk;
+use crate::action::sync;
 use crate::authority::{Here, receive};
 use crate::cmd::system::{Control, SystemRunner};
 use crate::cmd::{Cmd, End, Runner, Sink};
@@ -14,6 +15,7 @@ use crate::log::Logger;
 use crate::service::{Service, build};
 use crate::state::gate::Question;
 use crate::state::replica::State;
+use crate::sync::Effect;
 use crate::sync::rsync::dst_snap;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -38,14 +40,17 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
     }
     let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
-    allowed(host, log, name, rid, epoch, argv)?;
+    let (argv, effect) = allowed(host, log, name, rid, epoch, argv)?;
     make_cache(host, rid)?;
     let before = own_files::before(host, name);
-    let cmd = Cmd::change(argv.to_vec()).unbounded().sink(Sink::Inherit);
+    let cmd = Cmd::change(argv).unbounded().sink(Sink::Inherit);
     let control = Control::default();
     let done = AtomicBool::new(false);
     let output = std::thread::scope(|scope| {
-        scope.spawn(|| watch(&control, &done));
+        // what is here already is made whole without its sender
+        if !matches!(effect, Effect::Applies(_)) {
+            scope.spawn(|| watch(&control, &done));
+        }
         let output = SystemRunner.run_held(&cmd, &control);
         done.store(true, Ordering::SeqCst);
         output
@@ -54,6 +59,9 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         Some(End::Exited(code)) => {
             if *code == 0 && rid == "sync#i0" {
                 own_files::arrived(host, log, name, &before);
+            }
+            if *code == 0 {
+                ended(host, log, name, rid, &effect)?;
             }
             Ok(u8::try_from(*code).unwrap_or(1))
         }
@@ -64,13 +72,18 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
 
 /// The gate once more: what it saw may have changed since. Of data, this node knows before the first byte that they
 /// are not whole.
-fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &[String]) -> Result<()> {
+fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &[String]) -> Result<(Vec<String>, Effect)> {
+    let as_told = (argv.to_vec(), Effect::Looks);
     if common::is_internal(rid) {
-        return Ok(()); // also the first contact, before there is a service
+        return Ok(as_told); // also the first contact, before there is a service
     }
     let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
     let here = Instance::look(host, log, &service);
-    let dst = destination(argv);
+    let mut desk = Desk::load(&service, host, log, false, false);
+    let staged = service.find(rid).filter(|r| !r.disable).and_then(|res| res.sync().filter(|d| d.target().is_some()).map(|d| (res, d)));
+    let own =
+        staged.and_then(|(_, d)| Some(d.target()?.place(sync::side_of(&desk.here, d, &host.node)))).filter(|p| !p.starts_with("/dev/"));
+    let dst = own.or(destination(argv));
     let refused = here.in_the_way(None, rid).or_else(|| {
         let dstfs = service.config.section(rid).text("dstfs");
         dst.and_then(|dst| here.not_mounted(dstfs, dst).or_else(|| here.below_unmounted(dst)))
@@ -78,9 +91,8 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &
     if let Some(why) = refused {
         return Err(Error::text(why));
     }
-    let mut desk = Desk::load(&service, host, log, false, false);
-    if !desk.here.copies.replicated() || !desk.here.copies.rids.iter().any(|r| r == rid) {
-        return Ok(());
+    if staged.is_none() && (!desk.here.copies.replicated() || !desk.here.copies.rids.iter().any(|r| r == rid)) {
+        return Ok(as_told);
     }
     // whoever holds authority in this epoch is the sender: the gate has let nobody else in. True: from another copy
     let crosses = |here: &Here| {
@@ -93,13 +105,26 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &
             None => Ok(!here.holds()),
         }
     };
+    if let Some((res, driver)) = staged {
+        return receipt::admit(&mut desk, res, driver, argv, crosses);
+    }
     let kept = if crosses(&desk.here)? { keep(&service, host, log, &desk.here, rid, dst)? } else { None };
     desk.change(|here| {
         if crosses(here)? {
             here.arriving(rid, dst, kept);
         }
-        Ok(())
+        Ok(as_told)
     })?
+}
+
+/// What was written is on record when the sender hears that it is over.
+fn ended(host: &Host, log: &Logger, name: &str, rid: &str, effect: &Effect) -> Result<()> {
+    if !matches!(effect, Effect::Applies(_)) {
+        return Ok(());
+    }
+    let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
+    let Some(res) = service.find(rid) else { return Ok(()) };
+    receipt::ended(&mut Desk::load(&service, host, log, false, false), res, effect)
 }
 
 /// With `dst_snap`: a snapshot of what is here, if it is whole. Of what is not, the one made before is as good as ever.

@@ -1,6 +1,7 @@
 //! All that a driver may touch: runner, clock, node, paths, facts of the host read once, peers.
 
 pub mod boot;
+pub mod device;
 pub mod disks;
 pub mod facts;
 pub mod holders;

@@ -43,7 +43,8 @@ pub struct Cold {
     driver: &'static str,
     /// As written.
     pub src: String,
-    dst: String,
+    /// Where to, on the target.
+    pub dst: String,
     targets: Vec<Class>,
     schedule: Schedule,
 }

@@ -51,6 +51,12 @@ pub trait Target: Send + Sync {
     /// what these are now.
     fn receive(&self, cx: &Cx, side: Side, words: &[String], held: &Held) -> Result<Receipt>;
 
+    /// Removes what this node has kept of the time when it was the source, and what every byte that is written now would
+    /// fill: called before the first one.
+    fn make_way(&self, _cx: &Cx, _side: Side) -> Result<()> {
+        Ok(())
+    }
+
     /// Finishes the apply of `image`, which was broken off. With an error nothing is worse than before: it may be
     /// tried again, as when the disks are not there yet.
     fn recover(&self, cx: &Cx, side: Side, image: &Image) -> Result<Recovered>;

@@ -126,53 +126,11 @@ impl Here {
     }
 
     /// The asker's copy holds authority in the epoch that is known here.
-    fn record_is(&self, question: &Question) -> bool {
+    pub(super) fn record_is(&self, question: &Question) -> bool {
         let copy = question.copy.as_deref().unwrap_or_default();
         self.holder().is_ok_and(|h| h.epoch == question.epoch)
             && self.rival().is_none()
             && self.copies.named(copy, &question.node) == self.holding()
-    }
-
-    /// Data that have arrived whole, as their sender says, are a replica from now on. Returns those that are not: a
-    /// rid and why.
-    pub fn arrived(&mut self, question: &Question) -> Vec<(String, String)> {
-        let mut refused = Vec::new();
-        for (rid, image) in &question.done {
-            let under_way = self.replicas.get(rid).and_then(|r| r.known());
-            let under_way = under_way.filter(|r| r.state == State::InProgress && r.epoch == question.epoch && r.node == self.node).cloned();
-            match under_way.filter(|_| self.record_is(question)) {
-                Some(replica) => {
-                    let whole = Replica {
-                        state: State::Replica,
-                        image: image.clone(),
-                        since: self.now,
-                        from: Some(question.node.clone()),
-                        ..replica
-                    };
-                    self.replicas.insert(rid.clone(), Known::Known(whole));
-                }
-                None => refused.push((
-                    rid.clone(),
-                    format!("{} does not take {rid} for whole: no transfer of {} was under way", self.node, question.node),
-                )),
-            }
-        }
-        refused
-    }
-
-    /// A transfer into `dst` begins: what is here is partly old, partly new from now on. `kept`: a snapshot has it.
-    pub fn arriving(&mut self, rid: &str, dst: Option<&str>, kept: Option<String>) {
-        let Ok(holder) = self.holder() else { return };
-        let data = self.data(rid);
-        let replica = Replica {
-            dst: dst.map(str::to_owned),
-            from: Some(holder.node),
-            image: data.image,
-            // of what was whole it is older
-            kept: kept.or(data.kept.filter(|_| data.state != Some(State::Replica))),
-            ..Replica::new(&self.node, State::InProgress, holder.epoch, self.now)
-        };
-        self.replicas.insert(rid.to_owned(), Known::Known(replica));
     }
 
     /// Promises `claim` to ourselves. A record that is not known here is no hindrance: someone has chosen.
@@ -232,7 +190,11 @@ impl Here {
             let was = before.data(&rid);
             let Some(state) = was.state else { continue };
             let known = before.replicas.get(&rid).and_then(|r| r.known());
+            // could not be finished by the start that comes to nothing
+            let applying = self.pending(&rid).cloned();
+            let state = if applying.is_some() { State::Torn } else { state };
             let replica = Replica {
+                applying,
                 dst: known.and_then(|r| r.dst.clone()),
                 from: known.and_then(|r| r.from.clone()),
                 image: Image { id: None, ..was.image },
@@ -297,6 +259,7 @@ impl Here {
                 from: old.and_then(|r| r.from.clone()),
                 image: old.map(|r| r.image.clone()).unwrap_or_default(),
                 kept: old.and_then(|r| r.kept.clone()),
+                applying: old.and_then(|r| r.applying.clone()),
                 ..Replica::new(&self.node, State::Live, holder.epoch, self.now)
             };
             self.replicas.insert(rid, Known::Known(live));

@@ -1,14 +1,21 @@
 //! sync.dds: changed chunks of a logical volume. Seen by this version; sent by a later one.
 
 pub mod chain;
+mod target;
+mod words;
 
-use super::{Driver, SyncDriver, common};
+use super::schedule::Schedule;
+use super::{Class, Driver, Job, Sent, SyncDriver, Target, View, common};
 use crate::config::keyword::{
     Keyword,
     Type::{Int, Text, Words},
 };
 use crate::config::scope::Params;
+use crate::host::Cx;
+use crate::report::Probe;
 use crate::resource::Dropped;
+use crate::state::gate;
+use chrono::{DateTime, Local};
 
 /// Its row in the driver table.
 pub const DRIVER: Driver = Driver {
@@ -27,7 +34,47 @@ pub const DRIVER: Driver = Driver {
     redirect: |way| Err(common::no_way_back(way, "dds")),
 };
 
+struct Dds {
+    cold: common::Cold,
+    receiver: target::Receiver,
+}
+
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
     let cold = common::Cold::of(p, "dds")?;
-    Ok(Box::new(cold))
+    let receiver = target::Receiver::of(p, &cold.src, &cold.dst);
+    Ok(Box::new(Dds { cold, receiver }))
+}
+
+impl SyncDriver for Dds {
+    fn label(&self) -> String {
+        self.cold.label()
+    }
+
+    fn targets(&self) -> &[Class] {
+        self.cold.targets()
+    }
+
+    fn schedule(&self) -> &Schedule {
+        self.cold.schedule()
+    }
+
+    fn last(&self, cx: &Cx, peer: &str) -> Option<DateTime<Local>> {
+        self.cold.last(cx, peer)
+    }
+
+    fn status(&self, cx: &Cx, view: &View) -> Probe {
+        self.cold.status(cx, view)
+    }
+
+    fn question(&self, cx: &Cx, peer: &str) -> gate::Detail {
+        self.cold.question(cx, peer)
+    }
+
+    fn send(&self, cx: &Cx, job: &Job) -> crate::error::Result<Sent> {
+        self.cold.send(cx, job)
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        Some(&self.receiver)
+    }
 }
