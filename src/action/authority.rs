@@ -2,7 +2,7 @@
 //! What is decided is decided by `authority`; here it is done.
 
 use super::execute::Run;
-use super::{call, data, gates};
+use super::{call, gates};
 use crate::authority::start::{Answers, Decision, Go, How, View, decide};
 use crate::authority::words::list;
 use crate::authority::{Here, Learned, Refusal};
@@ -255,10 +255,6 @@ impl Agreed<'_> {
 /// Asks the peers whether the service may start here. Nothing is changed but what this node knows; a refusal is said.
 pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<Agreed<'a>> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
-    data::finish_all(&mut desk);
-    for rid in desk.here.rids() {
-        data::witness(&mut desk, &rid)?;
-    }
     let answers = desk.look()?;
     let go = decided(&desk, &answers, how)?;
     Ok(Agreed { desk, answers, go, handed: None })

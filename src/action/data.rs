@@ -109,25 +109,39 @@ pub fn vanished(desk: &mut Desk, rid: &str) -> Result<()> {
     desk.change(|here| here.vanished(rid))
 }
 
-/// What has to be done when the disks of a start are there and nothing is mounted yet: applies are finished; where
-/// authority has come to this node, what its drivers want to know later of the difference begins.
-pub fn ground(run: &Run) -> Result<()> {
-    if run.options.dry_run {
+/// What this node knows of its data before it decides on a start: applies finished, if the disks are there, and what
+/// others wrote.
+pub fn settle(run: &Run) -> Result<()> {
+    let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
+    if !desk.here.copies.replicated() {
         return Ok(());
     }
+    finish_all(&mut desk);
+    desk.here.rids().iter().try_for_each(|rid| witness(&mut desk, rid))
+}
+
+/// For a start of what is always on, when the disks are there: applies are finished. What cannot be is said.
+pub fn standby(run: &Run) -> Result<()> {
+    let mut desk = Desk::load(run.service, run.host, run.log, false, false);
+    if desk.here.copies.replicated() {
+        finish_all(&mut desk);
+    }
+    Ok(())
+}
+
+/// For a start that was cleared, receivers kept out, when the disks are there and nothing is mounted: applies are
+/// finished, or nothing starts. Of the `images` that authority has come to this node with, the drivers may note what is
+/// written from now on.
+pub fn begin(run: &Run, images: &[(String, Image)]) -> Result<()> {
     let mut desk = Desk::load(run.service, run.host, run.log, false, true);
     if !desk.here.copies.replicated() {
         return Ok(());
     }
-    let Some(begins) = run.cleared.get() else {
-        finish_all(&mut desk);
-        return Ok(());
-    };
     for rid in desk.here.copies.rids.clone() {
         finish(&mut desk, &rid)?;
         let Some(spot) = Spot::of(&desk, &rid).filter(|_| desk.here.holds()) else { continue };
         spot.target.discard(&spot.cx());
-        if let Some((_, image)) = begins.iter().find(|(of, _)| *of == rid) {
+        if let Some((_, image)) = images.iter().find(|(of, _)| *of == rid) {
             spot.target.gained(&spot.cx(), spot.side, image);
         }
     }

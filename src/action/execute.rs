@@ -1,15 +1,17 @@
 //! Does a plan: triggers, resources, parallel sets; tells what was activated, for the rollback.
 
 use super::plan::{Plan, Stage, Step, Verb};
-use super::{Options, data, triggers};
+use super::{Options, triggers};
 use crate::error::{Error, Result};
 use crate::host::{Cx, Host};
 use crate::log::Logger;
 use crate::resource::Done;
 use crate::service::{Res, Service};
-use crate::state::replica::Image;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+
+/// What has to be done with the data before anything of them is mounted.
+pub type Ground = Box<dyn Fn(&Run) -> Result<()> + Send + Sync>;
 
 /// A service being acted upon.
 pub struct Run<'a> {
@@ -29,9 +31,8 @@ pub struct Run<'a> {
     pub app_errors: AtomicBool,
     /// A launcher or container was begun to be started: it may have written data.
     pub ran: AtomicBool,
-    /// Set by a start that was cleared: receivers are kept out. The images that authority came to this node with, which
-    /// it had not before.
-    pub cleared: OnceLock<Vec<(String, Image)>>,
+    /// Done once by a start, when the disks are there and nothing is mounted yet.
+    pub ground: OnceLock<Ground>,
 }
 
 impl<'a> Run<'a> {
@@ -46,7 +47,7 @@ impl<'a> Run<'a> {
             undoing: false,
             app_errors: AtomicBool::new(false),
             ran: AtomicBool::new(false),
-            cleared: OnceLock::new(),
+            ground: OnceLock::new(),
         }
     }
 
@@ -57,7 +58,7 @@ impl<'a> Run<'a> {
         for stage in &plan.stages {
             // what the data lie on is there, and nothing is mounted yet
             if ground && !matches!(stage.set.split(['.', ':']).next(), Some("ip" | "disk")) {
-                data::ground(self)?;
+                self.grounded()?;
                 ground = false;
             }
             if stage.parallel && stage.steps.len() > 1 && !self.options.dry_run {
@@ -68,7 +69,11 @@ impl<'a> Run<'a> {
                 self.step(step, stage)?;
             }
         }
-        if ground { data::ground(self) } else { Ok(()) }
+        if ground { self.grounded() } else { Ok(()) }
+    }
+
+    fn grounded(&self) -> Result<()> {
+        self.ground.get().filter(|_| !self.options.dry_run).map_or(Ok(()), |ground| ground(self))
     }
 
     fn side_by_side(&self, stage: &Stage) -> Result<()> {

@@ -5,7 +5,7 @@ use super::execute::Run;
 use super::passes::{made, one_pass, stop, stopped};
 use super::plan::{Pass, Plan, plan};
 use super::select::Selection;
-use super::{Id, Info, Options, gates, handover};
+use super::{Id, Info, Options, data, gates, handover};
 use crate::authority::start::{self as rules, Boot, How, View};
 use crate::authority::words::span;
 use crate::cmd::Cmd;
@@ -34,7 +34,7 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         Id::Restart => {
             // before the stop: the start after it will not be refused
             let how = How { force: run.options.force, ..How::default() };
-            authority::agree(&run, &how).map_err(|e| stopped(&run, "restart", e))?;
+            agree(&run, &how).map_err(|e| stopped(&run, "restart", e))?;
             stop(&run, &selection).and_then(|()| start(&run, "start", &selection))
         }
         Id::Boot => boot(&run, &selection),
@@ -44,6 +44,7 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         id => match Pass::of(id, options.force) {
             Some(pass) if id == Id::StartStandby => {
                 authority::recall(&run);
+                _ = run.ground.set(Box::new(data::standby));
                 one_pass(&run, info.name, &pass, &selection)
             }
             Some(pass) if matches!(id, Id::StartGroup(_)) => start_group(&run, info, &pass, &selection),
@@ -105,8 +106,14 @@ pub fn plans(service: &Service, host: &Host, log: &Logger, info: &Info, options:
 fn start(run: &Run, name: &str, selection: &Selection) -> Result<()> {
     gates::affinity(run.service, run.host, run.log, run.options)?;
     let how = How { force: run.options.force, ..How::default() };
-    let agreed = authority::agree(run, &how).map_err(|e| stopped(run, name, e))?;
+    let agreed = agree(run, &how).map_err(|e| stopped(run, name, e))?;
     begin(run, name, agreed, &how, selection)
+}
+
+/// Asks the peers whether the service may start here, when this node itself knows what its data are.
+pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<authority::Agreed<'a>> {
+    data::settle(run)?;
+    authority::agree(run, how)
 }
 
 /// A start that is agreed on. Authority that was taken for a start that comes to nothing goes back.
@@ -125,7 +132,7 @@ fn cleared_pass(run: &Run, name: &str, agreed: authority::Agreed, how: &How, pas
     let (before, handed, started) = (agreed.before(), agreed.handed.is_some(), run.host.clock.now());
     let images = agreed.desk.here.images();
     let mut cleared = authority::clear(run, agreed, how).map_err(|e| stopped(run, name, e))?;
-    _ = run.cleared.set(images);
+    _ = run.ground.set(Box::new(move |run| data::begin(run, &images)));
     let done = one_pass(run, name, pass, selection);
     if done.is_err() {
         undone(run);
@@ -155,7 +162,7 @@ fn undone(run: &Run) {
 /// The parts of a start. Who may not start all of the service may not start a part of it.
 fn start_group(run: &Run, info: &Info, pass: &Pass, selection: &Selection) -> Result<()> {
     let how = How { force: run.options.force, ..How::default() };
-    let agreed = authority::agree(run, &how).map_err(|e| stopped(run, info.name, e))?;
+    let agreed = agree(run, &how).map_err(|e| stopped(run, info.name, e))?;
     cleared_pass(run, info.name, agreed, &how, pass, selection)
 }
 
@@ -210,6 +217,8 @@ fn boot(run: &Run, selection: &Selection) -> Result<()> {
         }
     }
     authority::recall(run);
+    let run = &Run::new(run.service, run.host, run.log, run.options);
+    _ = run.ground.set(Box::new(data::standby));
     one_pass(run, "startstandby", &standby, selection)?;
     tell_holder(run);
     Ok(())

@@ -1,7 +1,7 @@
 //! `takeover`: starts here what another copy holds. Planned: the holder stops and sends its last writes, nothing is
 //! lost. With `--abandon NODE`: the data here are kept, what NODE has written is given up.
 
-use crate::action::authority::{self, Agreed};
+use crate::action::authority::Agreed;
 use crate::action::execute::Run;
 use crate::action::passes::stopped;
 use crate::action::select::Selection;
@@ -30,7 +30,7 @@ fn take(run: &Run) -> Result<()> {
     }
     gates::affinity(run.service, run.host, run.log, run.options)?;
     let how = How { takeover: true, force: run.options.force, abandon: run.options.abandon.clone() };
-    let agreed = authority::agree(run, &how)?;
+    let agreed = start::agree(run, &how)?;
     let agreed = match agreed.go.handover.clone() {
         Some(from) => planned(run, agreed, &from)?,
         None => agreed,
@@ -60,7 +60,7 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
     }
     // from now on this node holds: it starts as any holder does
     let handed = Some(agreed.desk.here.record);
-    Ok(Agreed { handed, ..authority::agree(run, &How::default())? })
+    Ok(Agreed { handed, ..start::agree(run, &How::default())? })
 }
 
 /// Nodes whose writes are given up must not go on writing.
