@@ -2,10 +2,11 @@
 
 use super::args::Args;
 use super::buffer::{Piece, push};
-use super::device::{Dest, reason};
+use super::dest::Dest;
 use super::error::{Error, Result};
 use super::extract::LOADS;
 use super::flow::{self, Feed, Load};
+use super::place::reason;
 use super::report::Report;
 use super::store::{Record, Store};
 use super::stream::Reader;

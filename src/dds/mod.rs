@@ -5,13 +5,16 @@
 pub mod args;
 pub mod bits;
 pub mod buffer;
+pub mod dest;
 pub mod device;
 pub mod error;
 pub mod extract;
 pub mod flow;
 pub mod frame;
 pub mod merge;
+pub mod options;
 pub mod output;
+pub mod place;
 pub mod report;
 pub mod store;
 pub mod stream;
@@ -81,12 +84,12 @@ fn extracted(args: &Args) -> Result<Said> {
 
 fn completion(shell: clap_complete::Shell) -> Result<String> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut args::command(), "dds", &mut text);
+    clap_complete::generate(shell, &mut options::command(), "dds", &mut text);
     String::from_utf8(text).map_err(|e| Error::new("completion", e))
 }
 
 fn man() -> Result<String> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(args::command()).render(&mut text).map_err(|e| Error::new("man page", e))?;
+    clap_mangen::Man::new(options::command()).render(&mut text).map_err(|e| Error::new("man page", e))?;
     String::from_utf8(text).map_err(|e| Error::new("man page", e))
 }

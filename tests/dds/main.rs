@@ -12,5 +12,6 @@
 mod bed;
 mod damage;
 mod devices;
+mod loops;
 mod model;
 mod vectors;
