@@ -18,15 +18,16 @@ deps:           ## the packages the tests and the demo need (Debian; a no-op whe
 	@scripts/install-deps.sh
 
 # clippy's denied lints hold the architecture (Cargo.toml); its warnings, which differ by version, fail only `make lint`
-test: deps      ## everything: lints, unit tests, recorded cases, floors, examples, real nodes (as root)
-	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --locked --all-targets --test nodes; \
+test: deps      ## everything: lints, unit tests, recorded cases, floors, examples, real nodes, real LVM (as root)
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --locked --all-targets --test nodes --test vm; \
 	 else echo "SKIPPED: clippy is not installed, lints are not checked"; fi
 	$(CARGO) test --locked
 	$(CARGO) test --locked --test nodes -- --test-threads=4
+	$(CARGO) test --locked --test vm
 
 lint:           ## format and clippy
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets --test nodes -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test nodes --test vm -- -D warnings
 
 bench: deps build ## figures of docs/performance.md
 	@scripts/bench.sh $(RELEASE)/svcmgr

@@ -24,6 +24,14 @@ util-linux        unshare
 perl-base         perl
 strace            strace
 time              /usr/bin/time
+qemu-system-x86   qemu-system-x86_64
+busybox-static    busybox
+lvm2              lvcreate
+dmsetup           dmsetup
+kpartx            kpartx
+fdisk             sfdisk
+xz-utils          xz
+zstd              zstd
 "
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -34,6 +42,8 @@ done <<<"$wanted"
 
 # Habets' arping has other options than the one of iputils and would be found under the same name
 if command -v arping >/dev/null && ! arping -V 2>&1 | grep -q iputils; then missing+=(iputils-arping); fi
+# the one that is not static does not run in an initramfs
+if busybox=$(command -v busybox) && ldd "$busybox" >/dev/null 2>&1; then missing+=(busybox-static); fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 echo "missing packages: ${missing[*]}"
