@@ -43,7 +43,9 @@ pub fn install(node: &str) {
     }
     fs::create_dir_all(folder(node).join("disk")).unwrap();
     let bin = root.join("bin");
-    fs::copy(env!("CARGO_BIN_EXE_svcmgr"), bin.join("svcmgr")).unwrap();
+    for (name, program) in [("svcmgr", env!("CARGO_BIN_EXE_svcmgr")), ("dds", env!("CARGO_BIN_EXE_dds"))] {
+        fs::copy(program, bin.join(name)).unwrap();
+    }
     for name in ["allservices", "allupservices", "alldownservices", "svcmon", "svcfreeze", "svcthaw", "svcfrozen", "nodemgr"] {
         symlink("svcmgr", bin.join(name)).unwrap();
     }
