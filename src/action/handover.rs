@@ -6,10 +6,13 @@ use super::execute::Run;
 use super::plan::{Pass, Verb, plan};
 use super::select::Selection;
 
+use super::ground::{devices, ground};
+use super::sync::{Load, deliver};
 use super::{call, sync};
 use crate::authority::Here;
 use crate::authority::words::{instant, list, lost};
 use crate::error::{Error, Result};
+use crate::host::device::{self, Place};
 use crate::service::Res;
 use crate::service::instance::Instance;
 use crate::state::authority::Holder;
@@ -17,7 +20,6 @@ use crate::state::gate::Answer;
 use crate::state::replica::{Image, State};
 use chrono::{DateTime, Duration as Span, Local};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -121,31 +123,6 @@ fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Lo
     Ok(())
 }
 
-/// The disks, and the filesystems on which the data of the replications lie on `node`, which is this one.
-fn ground(run: &Run, here: &Here, node: &str) -> Vec<String> {
-    let mut rids = Vec::new();
-    let places: Vec<String> = here
-        .copies
-        .rids
-        .iter()
-        .filter_map(|rid| run.service.find(rid))
-        .filter_map(|res| res.sync())
-        .flat_map(|driver| driver.places(sync::side_of(here, driver, node)))
-        .collect();
-    for res in run.service.resources.iter().filter(|r| !r.disable) {
-        let Some(resource) = res.run() else { continue };
-        let wanted = match res.group() {
-            Some("disk") => !places.is_empty(),
-            Some("fs") => resource.mount_point().is_some_and(|mnt| places.iter().any(|p| Path::new(p).starts_with(mnt))),
-            _ => false,
-        };
-        if wanted {
-            rids.push(res.rid.clone());
-        }
-    }
-    rids
-}
-
 fn pass(run: &Run, name: &str, verb: Verb, groups: &'static [&'static str], selection: &Selection) -> Result<()> {
     let pass = if verb == Verb::Start { Pass::START } else { Pass::stop(false) };
     run.execute(&plan(run.service, run.host, name, &Pass { groups, ..pass }, selection, None))
@@ -223,7 +200,7 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
     for round in 1..=ROUNDS {
         let begun = Instant::now();
         run.log.info(format!("round {round}: sending what has changed to {to}, while {} runs", run.service.name));
-        deliver(run, to)?;
+        delivered(run, to, Load::Data)?;
         let took = begun.elapsed();
         if took < SHORT || took > last.mul_f64(0.8) {
             break;
@@ -235,7 +212,7 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
         .and_then(|()| all_down(run, WRITERS))
         .and_then(|()| {
             run.log.info(format!("stopped for the last writes: sending them to {to}"));
-            deliver(run, to)
+            last_writes(run, desk, to)
         })
         .and_then(|images| pass(run, "stop", Verb::Stop, GROUND, &Selection::all()).map(|()| images))
         .and_then(|images| all_down(run, &["fs"]).map(|()| images));
@@ -276,7 +253,7 @@ fn cold(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
     all_down(run, WRITERS)?;
     let opened = pass(run, "start", Verb::Start, GROUND, &ground);
     run.host.facts.forget();
-    let sent = opened.and_then(|()| deliver(run, to));
+    let sent = opened.and_then(|()| delivered(run, to, Load::Data));
     let closed = pass(run, "stop", Verb::Stop, GROUND, &ground);
     let images = sent?;
     closed.map(|()| images)
@@ -299,8 +276,28 @@ fn all_down(run: &Run, groups: &[&str]) -> Result<()> {
     }
 }
 
-fn deliver(run: &Run, to: &str) -> Result<BTreeMap<String, Image>> {
-    sync::deliver(run.service, run.host, run.log, run.options, to, false)
+fn delivered(run: &Run, to: &str, load: Load) -> Result<BTreeMap<String, Image>> {
+    deliver(run.service, run.host, run.log, run.options, to, load)
+}
+
+/// The last writes of a service of which nothing writes any more: files from what is mounted, devices when nothing is,
+/// as to umount a filesystem writes to its device.
+fn last_writes(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
+    let whole = devices(run, &desk.here, &desk.here.node);
+    if whole.is_empty() {
+        return delivered(run, to, Load::Data);
+    }
+    let mut images = delivered(run, to, Load::Files)?;
+    pass(run, "stop", Verb::Stop, &["fs"], &Selection::all())?;
+    run.host.facts.forget();
+    for (rid, device) in &whole {
+        if let Place::Block { busy: true, number, .. } = device::look(device) {
+            let users = device::users(&run.host.facts, &number);
+            return Err(Error::text(format!("{rid}: {device} is still in use ({}): its last writes cannot be told", list(&users))));
+        }
+    }
+    images.extend(delivered(run, to, Load::Devices)?);
+    Ok(images)
 }
 
 /// Moves the service to `to`, another copy: made ready there, handed over here, started there. `abandon`: what `to`
@@ -314,7 +311,7 @@ pub fn move_to(run: &Run, desk: &Desk, to: &str, abandon: bool) -> Result<()> {
     // who is to receive has to know from whom
     call::gate(run.host, run.log, name, to, &call::question(&desk.here), false, call::PATIENCE).map_err(Error::Text)?;
     if run.service.find("sync#i0").is_some_and(|r| !r.disable) {
-        sync::deliver(run.service, run.host, run.log, run.options, to, true)?;
+        delivered(run, to, Load::Own)?;
     }
     let clock = run.host.clock.now().to_rfc3339();
     let mut words = vec!["prepare", "--from", node.as_str(), "--clock", clock.as_str()];

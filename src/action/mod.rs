@@ -5,6 +5,7 @@ pub mod call;
 pub mod data;
 pub mod execute;
 pub mod gates;
+mod ground;
 pub mod handover;
 pub mod passes;
 pub mod plan;
@@ -176,8 +177,14 @@ pub const ACTIONS: &[Info] = &[
         Class::Sync,
         "copy all data to all targets, whatever the schedule",
     ),
-    row(Id::SyncResync, "sync_resync", &["syncresync", "resync"], Class::Sync, "mend a broken replication (drivers that have it)"),
-    row(Id::SyncVerify, "sync_verify", &["syncverify"], Class::Sync, "compare the copies (drivers that have it)"),
+    row(
+        Id::SyncResync,
+        "sync_resync",
+        &["syncresync", "resync"],
+        Class::Sync,
+        "mend a broken replication: only what differs is sent (dds)",
+    ),
+    row(Id::SyncVerify, "sync_verify", &["syncverify"], Class::Sync, "compare the copies block by block, sending no data (dds)"),
     row(Id::PreSync, "presync", &[], Class::Sync, "for svcmgr itself: before a sync"),
     row(Id::PostSync, "postsync", &[], Class::Sync, "for svcmgr itself: after a sync, on the target"),
     row(Id::Freeze, "freeze", &[], Class::Freeze, "forbid actions on the service on this node"),

@@ -30,7 +30,7 @@ pub struct Here {
     /// `RID.replica.json` of each replication of data.
     pub replicas: BTreeMap<String, Known<Replica>>,
     /// What 2014's stamps tell, by rid: believed only while there is nothing else.
-    pub stamps: BTreeMap<String, DateTime<Local>>,
+    pub stamps: BTreeMap<String, Image>,
     /// What peers have, by rid and node.
     pub sent: BTreeMap<String, BTreeMap<String, replica::Sent>>,
     /// The last run here.
@@ -73,7 +73,7 @@ impl Here {
         let copies = Copies::of(config);
         let node = config.scope.node.clone();
         let replicas: BTreeMap<_, _> = copies.rids.iter().map(|rid| (rid.clone(), replica::read(var, service, rid))).collect();
-        let stamps = copies.rids.iter().filter_map(|rid| Some((rid.clone(), stamp::read(&stamp::of_node(var, &node, service, rid))?)));
+        let stamps = copies.rids.iter().filter_map(|rid| Some((rid.clone(), stamped(var, &node, service, config, rid)?)));
         let stamps = stamps.collect();
         let sent: BTreeMap<_, _> = copies.rids.iter().map(|rid| (rid.clone(), replica::read_sent(var, service, rid))).collect();
         let last_run = alive::run(var, service);
@@ -202,7 +202,7 @@ impl Here {
             Known::Known(r) => of(Some(r.state), Some(r), None),
             Known::Unknown(why) => of(None, None, Some(why.clone())),
             Known::Absent => match self.stamps.get(rid).filter(|_| self.holder().is_ok_and(|h| h.epoch == 0)) {
-                Some(at) => Data { image: Image { frozen_at: Some(*at), ..Image::default() }, ..of(Some(State::Replica), None, None) },
+                Some(image) => Data { image: image.clone(), ..of(Some(State::Replica), None, None) },
                 None if self.lost(rid) => of(None, None, Some(format!("{rid}.replica.json is missing"))),
                 None => of(Some(State::None), None, None),
             },
@@ -232,6 +232,19 @@ impl Here {
         let data = self.data(rid);
         Held { state: data.state, image: data.image, written_until: data.written_until, kept: data.kept, applying: data.applying }
     }
+}
+
+/// What 2014 has left of `rid`: the stamp of rsync, or the state file of a driver with images; dds calls an image by the
+/// uuid that LVM has for its snapshot.
+fn stamped(var: &Path, node: &str, service: &str, config: &ServiceConfig, rid: &str) -> Option<Image> {
+    let (id, frozen_at) = match config.text(rid, "type").unwrap_or_default() {
+        "" | "rsync" => (None, stamp::read(&stamp::of_node(var, node, service, rid))?),
+        driver => {
+            let (at, id) = stamp::read_image(&var.join(format!("{service}_{rid}_{driver}_state")))?;
+            (Some(id).filter(|_| driver == "dds"), at)
+        }
+    };
+    Some(Image { id, frozen_at: Some(frozen_at), ..Image::default() })
 }
 
 #[cfg(test)]

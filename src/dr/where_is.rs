@@ -20,6 +20,9 @@ use chrono::{DateTime, Duration, Local};
 /// Clocks that differ by less are the same: asking takes some seconds.
 const CLOCKS: i64 = 60;
 
+/// The state of a copy that is a new image as soon as a broken apply is finished.
+const APPLYING: &str = "applying";
+
 /// Asks, and tells.
 pub fn look(service: &Service, host: &Host, log: &Logger) -> Where {
     let own = Look::look(host, log, service);
@@ -183,7 +186,11 @@ fn data(here: &Here, node: &str, rid: &str, answer: &Answer) -> Data {
     let image = held.as_ref().map(|h| h.image.clone()).unwrap_or_default();
     Data {
         rid: rid.to_owned(),
-        state: state.map(State::name),
+        state: if held.as_ref().is_some_and(|h| h.applying && state == Some(State::Replica)) {
+            Some(APPLYING)
+        } else {
+            state.map(State::name)
+        },
         frozen_at: image.frozen_at,
         round: image.round,
         written_until: held.as_ref().and_then(|h| h.written_until).or_else(|| answer.up_until.filter(|_| state == Some(State::Orphan))),

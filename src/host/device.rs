@@ -85,6 +85,21 @@ pub fn users(facts: &Facts, number: &str) -> Vec<String> {
     users
 }
 
+/// The two paths are of one device, also while it is not there: LVM's has two names.
+pub fn same(facts: &Facts, a: &str, b: &str) -> bool {
+    a == b || facts.real_path(a) == facts.real_path(b) || mapped(a).is_some_and(|name| mapped(b) == Some(name))
+}
+
+/// The name that device-mapper has for `/dev/VG/LV` and `/dev/mapper/NAME`: hyphens in both parts are doubled.
+fn mapped(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.strip_prefix("/dev/")?.split('/').collect();
+    match parts.as_slice() {
+        ["mapper", name] => Some((*name).to_owned()),
+        [vg, lv] => Some(format!("{}-{}", vg.replace('-', "--"), lv.replace('-', "--"))),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +120,16 @@ mod tests {
             assert_eq!(look(&path(name)), want, "{name}");
         }
         assert_eq!(look("/dev/null"), Place::Other);
+    }
+
+    #[test]
+    fn a_volume_has_two_names() {
+        let facts = Facts::default();
+        assert!(same(&facts, "/dev/svc-vg/my-lv", "/dev/mapper/svc--vg-my--lv"));
+        assert!(same(&facts, "/dev/null", "/dev/../dev/null"));
+        for (a, b) in [("/dev/vg/a", "/dev/vg/b"), ("/dev/vg/a", "/dev/mapper/vg-a-b"), ("/dev/sda", "/dev/sdb"), ("/x/vg/a", "/dev/vg/a")]
+        {
+            assert!(!same(&facts, a, b), "{a} {b}");
+        }
     }
 }

@@ -11,7 +11,8 @@ const NODE: [&str; 2] = ["node", "is"];
 const COPY: [&str; 6] = ["authority", "data", "of", "age", "written", "answers"];
 
 /// States of data, the worst first.
-const WORST: [Option<&str>; 7] = [None, Some("none"), Some("torn"), Some("in progress"), Some("orphan"), Some("replica"), Some("live")];
+const WORST: [Option<&str>; 8] =
+    [None, Some("none"), Some("torn"), Some("in progress"), Some("orphan"), Some("applying"), Some("replica"), Some("live")];
 
 /// One service: its table, then the lines.
 pub fn one(found: &Where, palette: Palette) -> String {
@@ -149,7 +150,7 @@ impl Worst {
                 let written = if row.running == Some(true) { "now".into() } else { until(worst.written_until) };
                 Self { state, of: at(frozen), age: age(frozen), written }
             }
-            Some("replica") => Self { state, of: at(frozen), age: age(frozen), written: "no".into() },
+            Some("replica" | "applying") => Self { state, of: at(frozen), age: age(frozen), written: "no".into() },
             _ => Self { state, of: at(frozen), age: age(frozen), written: "-".into() },
         }
     }

@@ -108,7 +108,7 @@ pub struct Instance {
 pub struct Data {
     /// The replication.
     pub rid: String,
-    /// live, replica, in progress, orphan, torn, none; not known: nothing.
+    /// live, replica, applying, in progress, orphan, torn, none; not known: nothing.
     pub state: Option<&'static str>,
     /// What the data are of: the last whole image.
     pub frozen_at: Option<DateTime<Local>>,

@@ -69,6 +69,9 @@ fn said(here: &Here, up: bool, rid: &str) -> Option<(bool, String)> {
     }
     let data = here.data(rid);
     let wrong = match data.state {
+        _ if data.applying => Some(
+            "a delta is being applied here, or was when that was broken off: the next sync, start or startstandby finishes it".to_owned(),
+        ),
         // of a transfer under way the driver knows more
         Some(State::Replica | State::Live | State::InProgress) => None,
         Some(State::Orphan) => Some("what was written here after the last sync is on no other node".to_owned()),

@@ -33,6 +33,14 @@ pub fn read(path: &Path) -> Option<DateTime<Local>> {
     parse(&std::fs::read_to_string(path).ok()?)
 }
 
+/// What a state file of 2014 tells, `DATE;ID` on one line: when an image was frozen, and its id.
+pub fn read_image(path: &Path) -> Option<(DateTime<Local>, String)> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (at, id) = text.strip_suffix('\n').unwrap_or(&text).split_once(';')?;
+    let plain = !id.is_empty() && !id.contains([';', '\n']);
+    Some((parse(at)?, id.to_owned())).filter(|_| plain)
+}
+
 /// Writes a stamp, atomically; folders are made.
 pub fn write(path: &Path, at: DateTime<Local>) -> Result<()> {
     atomic::write(path, format!("{}\n", format(at)).as_bytes())
@@ -61,5 +69,18 @@ mod tests {
         assert_eq!(parse("2014-06-06 18:14:23.5").unwrap() - whole, chrono::Duration::milliseconds(500));
         assert_eq!(parse("2014-06-06 18:14"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn an_image_of_2014() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(dir.path().join("f"), text).unwrap();
+            read_image(&dir.path().join("f")).map(|(at, id)| format!("{} {id}", format(at)))
+        };
+        assert_eq!(read("2014-06-06 18:14:23;L4dP-x\n").as_deref(), Some("2014-06-06 18:14:23.000000 L4dP-x"));
+        for bad in ["", "2014-06-06 18:14:23", "2014-06-06 18:14:23;", "soon;x", "2014-06-06 18:14:23;x;y", "2014-06-06 18:14:23;x\n\n"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
     }
 }

@@ -205,7 +205,7 @@ fn confirmed(work: &Work, task: &Task) -> Result<()> {
     task.driver.confirmed(&work.service.cx(work.host, &log, task.res, work.options.force), &task.peer)
 }
 
-fn job(work: &Work, task: &Task) -> Job {
+pub(super) fn job(work: &Work, task: &Task) -> Job {
     Job {
         peer: task.peer.clone(),
         class: task.class,

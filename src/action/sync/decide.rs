@@ -11,12 +11,14 @@ use crate::status::Status;
 use crate::sync::schedule::{Decision, from_future};
 use crate::sync::{Class, SyncDriver};
 
-/// The enabled syncs of the action, last rid first, as 2014.
+/// The enabled syncs of the action, last rid first, as 2014. rsync compares both sides each time: of it nobody expects
+/// a resync or a verify.
 pub(super) fn candidates<'a>(work: &Work<'a>, selection: &Selection) -> impl Iterator<Item = &'a Res> {
     let with_internal = matches!(work.id, Id::SyncNodes | Id::SyncDrp | Id::SyncAll);
     let wanted = |r: &&Res| !r.disable && !r.no_action() && selection.has(&r.rid);
     let mut all: Vec<&Res> = work.service.resources.iter().filter(wanted).collect();
     all.retain(|r| r.sync().is_some_and(|s| with_internal || !s.internal()));
+    all.retain(|r| !(matches!(work.id, Id::SyncResync | Id::SyncVerify) && r.rtype == "sync.rsync"));
     all.sort_by(|a, b| b.rid.cmp(&a.rid));
     all.into_iter()
 }
@@ -69,7 +71,7 @@ fn due<'a>(work: &Work<'a>, res: &'a Res, driver: &'a dyn SyncDriver) -> Vec<Tas
     let mut tasks: Vec<Task> = Vec::new();
     let cx_log = work.logger(res);
     let cx = work.service.cx(work.host, &cx_log, res, work.options.force);
-    let scheduled = !work.options.force && work.id != Id::SyncFull;
+    let scheduled = !work.options.force && !matches!(work.id, Id::SyncFull | Id::SyncResync | Id::SyncVerify);
     for class in work.classes().iter().filter(|c| driver.targets().contains(c)) {
         if cx.scope.is_drp() && (*class == Class::Nodes || driver.in_any_state()) {
             if !driver.internal() {

@@ -8,6 +8,7 @@ mod live;
 mod own_files;
 mod round;
 mod routes;
+mod verify;
 
 use super::authority::Desk;
 use super::select::Selection;
@@ -73,16 +74,38 @@ struct Work<'a> {
     live: live::Live,
 }
 
-/// Sends all data of the service to `to`, whatever the schedule and the state of the service: what is left before
-/// authority goes there. With `own`, the service's own files and nothing else. When it returns Ok, `to` has confirmed
-/// all of them; they are of the instant that is returned.
-pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, to: &str, own: bool) -> Result<BTreeMap<String, Image>> {
+/// What is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// The service's own files.
+    Own,
+    /// All of its data.
+    Data,
+    /// Those that are not on whole devices: they are sent from what is mounted.
+    Files,
+    /// Those that are: sent when nothing is mounted any more, which writes to them as well.
+    Devices,
+}
+
+/// The device that holds the data of a replication on a node that is `side`, if it is sent as a whole.
+pub fn whole_device(driver: &dyn SyncDriver, side: Side) -> Option<&str> {
+    driver.target().map(|t| t.place(side)).filter(|place| place.starts_with("/dev/"))
+}
+
+/// Sends data of the service to `to`, whatever the schedule and the state of the service: what is left before authority
+/// goes there. When it returns Ok, `to` has confirmed all of them; they are of the instant that is returned.
+pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, to: &str, load: Load) -> Result<BTreeMap<String, Image>> {
     let here = Desk::load(service, host, log, options.dry_run, false).here;
     let routes = Routes::of(service, &here);
+    let own = load == Load::Own;
     let id = if own { Id::SyncAll } else { Id::SyncUpdate };
     let work = Work { handover: true, ..Work::new((service, host, log), id, "handover", options, here, &routes) };
-    let wanted: Vec<String> =
-        if own { vec!["sync#i0".into()] } else { work.here.rids().into_iter().filter(|rid| work.here.copies.reaches(rid, to)).collect() };
+    let fits = |rid: &String| {
+        let device =
+            service.find(rid).and_then(|r| r.sync()).is_some_and(|d| whole_device(d, side_of(&work.here, d, &host.node)).is_some());
+        work.here.copies.reaches(rid, to) && (load == Load::Data || device == (load == Load::Devices))
+    };
+    let wanted: Vec<String> = if own { vec!["sync#i0".into()] } else { work.here.rids().into_iter().filter(fits).collect() };
     let idle = |rid: &&String| !own && service.find(rid).is_none_or(|r| r.disable);
     if let Some(rid) = wanted.iter().find(idle) {
         let (name, node) = (&service.name, &host.node);
@@ -137,10 +160,10 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
     let here = desk.here;
     let routes = Routes::of(service, &here);
     let work = Work::new((service, host, log), info.id, &info.name.replace('_', ""), options, here, &routes);
-    if matches!(info.id, Id::SyncResync | Id::SyncVerify) {
-        work.not_yet(&selection);
+    if info.id == Id::SyncVerify {
+        verify::all(&work, &selection)
     } else {
-        work.go(&selection);
+        work.go(&selection)
     }
     work.live.end();
     if crate::cmd::system::interrupted() {
@@ -196,17 +219,10 @@ impl<'a> Work<'a> {
             }
             return;
         }
-        carry::all(self, tasks);
+        carry::all(self, tasks.clone());
+        verify::scrub(self, tasks);
         if matches!(self.id, Id::SyncNodes | Id::SyncDrp | Id::SyncAll) {
             carry::postsync(self);
-        }
-    }
-
-    /// resync and verify: no driver of this version has them. Of rsync nobody expects them.
-    fn not_yet(&self, selection: &Selection) {
-        for res in decide::candidates(self, selection).filter(|r| r.rtype != "sync.rsync") {
-            self.logger(res).error(format!("{} of {} is not supported by this version", self.name, res.rtype));
-            self.fail(res);
         }
     }
 
