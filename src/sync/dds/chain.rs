@@ -7,6 +7,9 @@
 
 pub mod settle;
 
+#[cfg(test)]
+mod model;
+
 use crate::state::gate::Held;
 use crate::state::replica::State;
 use crate::sync::Mode;
@@ -64,7 +67,7 @@ pub struct Reach {
     pub listed: bool,
 }
 
-/// More images than this one peer is not followed through; the oldest stays.
+/// A peer has what it said last, or what it was sent right after: of the images of later rounds it has none.
 const FOLLOWED: usize = 8;
 
 /// `var/NAME/RID.chain.json`. Believed as far as LVM shows the same snapshots.
@@ -163,12 +166,7 @@ impl Chain {
     /// What the record says when `step`, which was made of `seen`, is done.
     pub fn done(&mut self, step: &Step, seen: &Seen) {
         match step {
-            Step::Note(peers) => {
-                for (peer, anew) in peers {
-                    self.noted(peer, *anew);
-                }
-                self.rotating = seen.new.as_ref().map(|new| new.id.clone());
-            }
+            Step::Note(_) => self.rotating = seen.new.as_ref().map(|new| new.id.clone()),
             Step::DropNew => (self.next, self.rotating) = (None, None),
             Step::Adopt => self.adopt(seen),
             Step::Rest | Step::DropOld | Step::Rename => {}
@@ -195,6 +193,16 @@ impl Chain {
         if let Some(id) = self.image().map(|image| image.id.clone()) {
             self.peers.insert(peer.to_owned(), Reach { from: vec![id.clone()], upto: id, listed: false });
         }
+    }
+
+    /// `peer` has said what it has, and nothing was sent to it since. True: that is news, to be on the disk before
+    /// something is.
+    pub fn heard(&mut self, peer: &str, held: Option<&Held>) -> bool {
+        let Some((state, id)) = held.and_then(|held| Some((held.state?, held.image.id.as_ref()))) else { return false };
+        let Some(reach) = self.peers.get_mut(peer).filter(|_| state != State::Orphan) else { return false };
+        let before = reach.from.len();
+        reach.from.retain(|from| Some(from) == id && state == State::Replica);
+        reach.from.len() < before
     }
 
     /// How the image of this round gets to `peer`, which says that it has `held`.
@@ -271,16 +279,17 @@ impl Chain {
 
     /// The base's table has joined the list of `peer`. Which peer has which image is not known for sure: it may have any
     /// that was sent.
-    fn noted(&mut self, peer: &str, anew: bool) {
+    pub fn noted(&mut self, peer: &str, anew: bool) {
         let (base, ids) = (self.base.as_ref().map(|b| b.id.clone()).unwrap_or_default(), self.base_ids());
         let Some(reach) = self.peers.get_mut(peer) else { return };
         let reaches = reach.upto == base;
         if anew && !reaches {
             reach.from.clear();
         }
-        reach.from.extend(ids.into_iter().filter(|id| !reach.from.contains(id)).collect::<Vec<_>>());
-        while reach.from.len() > FOLLOWED {
-            reach.from.remove(1);
+        for id in ids {
+            if reach.from.len() < FOLLOWED && !reach.from.contains(&id) {
+                reach.from.push(id);
+            }
         }
         (reach.upto, reach.listed) = (base, true);
     }

@@ -28,20 +28,23 @@ pub fn settle(chain: &mut Chain, hands: &mut dyn Hands) -> Result<Seen> {
     for _ in 0..STEPS {
         let seen = hands.look()?;
         let step = chain.next_step(&seen);
+        let before = chain.clone();
         match &step {
             Step::Rest => return Ok(seen),
             Step::Note(peers) => {
                 for (peer, anew) in peers {
-                    if let Err(e) = hands.note(peer, *anew) {
-                        hands.tell_lost(peer, &e);
-                        chain.lost(peer);
+                    match hands.note(peer, *anew) {
+                        Ok(()) => chain.noted(peer, *anew),
+                        Err(e) => {
+                            hands.tell_lost(peer, &e);
+                            chain.lost(peer);
+                        }
                     }
                 }
             }
             Step::DropOld | Step::DropNew | Step::Rename => hands.change(&step)?,
             Step::Adopt => {}
         }
-        let before = chain.clone();
         chain.done(&step, &seen);
         if *chain != before {
             hands.save(chain)?;
