@@ -11,7 +11,7 @@ NAMES = allservices allupservices alldownservices allprimaryservices allsecondar
 help:           ## this
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-build:          ## the optimised program: target/release/svcmgr
+build:          ## the optimised programs: target/release/svcmgr and dds
 	$(CARGO) build --release --locked
 
 deps:           ## the packages the tests and the demo need (Debian; a no-op when they are there)
@@ -31,6 +31,7 @@ lint:           ## format and clippy
 
 bench: deps build ## figures of docs/performance.md
 	@scripts/bench.sh $(RELEASE)/svcmgr
+	@scripts/bench-dds.sh $(RELEASE)/dds
 
 bench-peers: deps ## its figures of starts whose peers are dead: 4 minutes (as root)
 	DEAD_PEERS=50 $(CARGO) test --locked --test nodes dead_peers -- --nocapture
@@ -38,8 +39,9 @@ bench-peers: deps ## its figures of starts whose peers are dead: 4 minutes (as r
 demo: deps build ## two nodes on this machine, a service, its replication, a failover; KEEP=1 leaves them up
 	@KEEP=$(KEEP) demo/demo.sh $(RELEASE)/svcmgr
 
-install: build  ## the program and its names below PREFIX=/usr/local
+install: build  ## the programs and their names below PREFIX=/usr/local
 	install -D -m 755 $(RELEASE)/svcmgr $(DESTDIR)$(PREFIX)/bin/svcmgr
+	install -D -m 755 $(RELEASE)/dds $(DESTDIR)$(PREFIX)/bin/dds
 	for name in $(NAMES); do ln -sf svcmgr $(DESTDIR)$(PREFIX)/bin/$$name; done
 	mkdir -p $(DESTDIR)/etc/opensvc $(DESTDIR)/var/lib/opensvc $(DESTDIR)/var/log/opensvc
 

@@ -51,10 +51,10 @@ for order in random sequential; do
 done
 
 echo "-- memory: a source of 64 TiB, 10 million changed chunks (40 GB of stream)"
-peak() { /usr/bin/time -f '%M %e' -o peak "${@:2}" && awk -v w="$1" '{ printf "%-58s %5.1f MB, %s s\n", w, $1 / 1024, $2 }' peak; }
+peak() { /usr/bin/time -f '%M %e' -o peak "${@:2}" >/dev/null && awk -v w="$1" '{ printf "%-58s %5.1f MB, %s s\n", w, $1 / 1024, $2 }' peak; }
 truncate -s 64T huge
 store cow $((64 << 28)) 10000000 random
 peak "dds --extract" "$dds" --extract --cow cow --source huge --dest /dev/null
-peak "dds --extract --dry-run" "$dds" --extract --cow cow --source huge --dry-run --json >/dev/null
+peak "dds --extract --dry-run" "$dds" --extract --cow cow --source huge --dry-run
 rm cow huge
 peak "dds --merge, 512 MiB" "$dds" --merge --dest dest < <(cat stream)
