@@ -145,3 +145,32 @@ fn refusal(about: &str, e: &io::Error) -> Error {
         _ => Error::new(about, reason(e)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_in_any_order_and_none_beyond_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let content: Vec<u8> = (0..3000 * 512_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        std::fs::write(&path, vec![0; content.len()]).unwrap();
+        let dest = Dest::open(&path, false).unwrap();
+        let last = content.len() as u64 - 512;
+        let mut backwards: Vec<Piece> = (0..3000).map(|i| Piece { offset: last - i * 512, at: i as usize * 512, len: 512 }).collect();
+        dest.write_pieces(&content, &backwards).unwrap();
+        let written = std::fs::read(&path).unwrap();
+        assert!(written.chunks(512).rev().eq(content.chunks(512)));
+
+        backwards.push(Piece { offset: last + 1, at: 0, len: 512 });
+        let beyond = dest.write_pieces(&content, &backwards[3000..]).unwrap_err().to_string();
+        assert!(beyond.contains("beyond its end, 1536000"), "{beyond}");
+        assert!(dest.write_at(u64::MAX, &[1]).is_err());
+        assert!(std::fs::read(&path).unwrap() == written);
+        // two pieces for one place: the later one
+        let twice = [Piece { offset: 8, at: 0, len: 1 }, Piece { offset: 9, at: 5, len: 1 }, Piece { offset: 8, at: 1, len: 1 }];
+        dest.write_pieces(&[1, 2, 3, 4, 5, 6], &twice).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap()[8..10], [2, 6]);
+    }
+}
