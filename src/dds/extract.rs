@@ -40,6 +40,7 @@ pub fn classic(args: &Args) -> Result<Report> {
                 report.exceptions += area.count();
                 writer.area(area)?;
             }
+            report.odd = areas.odd();
             writer.finish(|| store.still_valid())?;
             Ok(report)
         },
@@ -56,6 +57,7 @@ fn count(store: &Store, source: &Source) -> Result<Report> {
     while let Some(area) = areas.advance()? {
         report.exceptions += area.count();
     }
+    report.odd = areas.odd();
     store.still_valid()?;
     Ok(report)
 }

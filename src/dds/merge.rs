@@ -57,7 +57,7 @@ fn streamed(input: &File, dest: &Path) -> Result<Report> {
     let dest = Dest::open(dest, false)?;
     applied(&dest, |feed| {
         let (header, exceptions) = Reader::new(input, feed, dest.size())?.read()?;
-        Ok(Report { chunk: header.chunk, exceptions })
+        Ok(Report { exceptions, ..Report::of(header) })
     })
 }
 

@@ -22,6 +22,7 @@ pub mod stream;
 use args::{Args, Verb};
 use error::{Error, Result};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What is printed after the work.
@@ -77,6 +78,12 @@ fn run(verb: &Verb, args: &Args) -> Result<Said> {
 
 fn extracted(args: &Args) -> Result<Said> {
     let report = extract::classic(args)?;
+    if report.odd > 0 && !args.json {
+        let (cow, odd) = (args.cow.as_deref().unwrap_or(Path::new("store")).display(), report.odd);
+        let why = format!("warning: {odd} of its records point outside its data: its table may be damaged");
+        let hint = "Compare the copy with the source when it is merged: dds --hash, dds --diff";
+        _ = writeln!(std::io::stderr().lock(), "dds: {}", Error::new(format!("store {cow}"), why).hint(hint));
+    }
     let wanted = args.verbose || (args.dry_run && !args.json);
     let text = report::asked(args.json, wanted, || report.text(), || report.json("classic"));
     Ok(Said { text, to_stderr: args.dest.is_none() && !args.dry_run })

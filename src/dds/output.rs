@@ -25,6 +25,8 @@ impl Output {
     /// stdout, or `dest`: a regular file or nothing there yet, or a pipe; never one of the `sources`.
     pub fn open(dest: Option<&Path>, sources: &[&Source]) -> Result<Self> {
         let Some(path) = dest else { return Self::stdout() };
+        let real = std::fs::canonicalize(path); // of a link, the file it means is replaced
+        let path = real.as_deref().unwrap_or(path);
         let about = format!("destination {}", path.display());
         let failed = |e: io::Error| Error::new(about.clone(), reason(&e));
         for source in sources {

@@ -10,12 +10,14 @@ pub struct Report {
     pub chunk: u64,
     /// Changed chunks.
     pub exceptions: u64,
+    /// Records of a store whose data cannot be where they say: a table that may be damaged.
+    pub odd: u64,
 }
 
 impl Report {
     /// Of a header, and no exceptions yet.
     pub fn of(header: Header) -> Self {
-        Self { chunk: header.chunk, exceptions: 0 }
+        Self { chunk: header.chunk, exceptions: 0, odd: 0 }
     }
 
     /// Areas of the stream: the last is never full, so that a reader knows that it is the last.
@@ -67,7 +69,8 @@ impl Report {
             ("bytes_total", self.total()),
         ];
         let numbers = numbers.map(|(key, n)| (key.to_owned(), Value::from(n)));
-        std::iter::once(("format".to_owned(), Value::from(format))).chain(numbers).collect()
+        let odd = (self.odd > 0).then(|| ("odd_records".to_owned(), Value::from(self.odd)));
+        std::iter::once(("format".to_owned(), Value::from(format))).chain(numbers).chain(odd).collect()
     }
 }
 
@@ -90,15 +93,19 @@ pub fn asked(json: bool, verbose: bool, text: impl FnOnce() -> String, map: impl
 mod tests {
     use super::*;
 
+    fn report(chunk: u64, exceptions: u64) -> Report {
+        Report { chunk, exceptions, odd: 0 }
+    }
+
     #[test]
     fn the_block_of_2010() {
-        let text = Report { chunk: 4096, exceptions: 2728 }.text();
+        let text = report(4096, 2728).text();
         let expected = "Snapshot header:\n  magic             0x70416e53\n  version           1\n  valid             yes\n  chunk_size        4 KB\n\
                         Report:\n  Exception chunks  11\n  Exceptions        2728\n  Output size meta  48 KB\n  Output size data  10912 KB\n  \
                         Output size total 10960 KB\n";
         assert_eq!(text, expected);
-        let sizes = |n: u64| (Report { chunk: 4096, exceptions: n }.areas(), Report { chunk: 4096, exceptions: n }.total() / 1024);
+        let sizes = |n: u64| (report(4096, n).areas(), report(4096, n).total() / 1024);
         assert_eq!([0, 20, 255, 256, 257].map(sizes), [(1, 8), (1, 88), (1, 1028), (2, 1036), (2, 1040)]);
-        assert!(Report { chunk: 512, exceptions: 2 }.text().contains("chunk_size        0.5 KB"));
+        assert!(report(512, 2).text().contains("chunk_size        0.5 KB"));
     }
 }

@@ -60,6 +60,10 @@ fn a_file_that_fails_is_not_there() {
     dds(&["--extract", "--cow", &cow, "--source", &small, "--dest", &invalid], b"").refused("beyond a volume");
     assert_eq!(bed.read("old"), b"the last good one");
     assert!(!bed.path("old.part").exists());
+    let link = bed.path("link").to_str().unwrap().to_owned();
+    symlink(&invalid, &link).unwrap();
+    dds(&["--extract", "--cow", &cow, "--source", &source, "--dest", &link], b"").good();
+    assert!(bed.path("link").is_symlink() && bed.read("old") == dds(&["--extract", "--cow", &cow, "--source", &source], b"").good());
     dds(&["--extract", "--cow", &cow, "--source", &source, "--dest", "/dev/full"], b"").refused("No space left");
 }
 
