@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::patience::within;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -58,9 +58,13 @@ fn at(path: &Path) -> Place {
     let claimed = OpenOptions::new().read(true).custom_flags(OFlag::O_EXCL.bits()).open(path);
     let busy = claimed.is_err_and(|e| e.raw_os_error() == Some(nix::errno::Errno::EBUSY as i32));
     match size {
-        Ok(size) => Place::Block { size, busy, number: format!("{}:{}", major(meta.rdev()), minor(meta.rdev())) },
+        Ok(size) => Place::Block { size, busy, number: numbers(&meta) },
         Err(e) => Place::Unknown(format!("{} cannot be opened: {e}", path.display())),
     }
+}
+
+fn numbers(meta: &Metadata) -> String {
+    format!("{}:{}", major(meta.rdev()), minor(meta.rdev()))
 }
 
 /// Who has the block device `number` in use, for people: where it is mounted, the devices made of it, swap. Empty when
@@ -75,11 +79,10 @@ pub fn users(facts: &Facts, number: &str) -> Vec<String> {
         let mapped = fs::read_to_string(Path::new("/sys/class/block").join(&name).join("dm/name"));
         format!("held by {}", mapped.map_or(name, |mapped| mapped.trim().to_owned()))
     }));
-    let own = fs::canonicalize(&sys).ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
     let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
     let is_swap = |line: &str| {
-        let device = line.split_whitespace().next().and_then(|d| fs::canonicalize(d).ok());
-        device.and_then(|d| d.file_name().map(|n| n.to_string_lossy().into_owned())).is_some_and(|name| Some(name) == own)
+        let device = line.split_whitespace().next().and_then(|device| fs::metadata(device).ok());
+        device.is_some_and(|meta| meta.file_type().is_block_device() && numbers(&meta) == number)
     };
     users.extend(swaps.lines().skip(1).any(is_swap).then(|| "in use as swap".to_owned()));
     users

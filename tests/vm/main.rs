@@ -25,6 +25,7 @@ mod guest;
 mod host;
 mod node;
 
+mod dds_target;
 mod rsync_snap;
 mod smoke;
 
@@ -61,7 +62,7 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL];
+const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, dds_target::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()

@@ -130,13 +130,7 @@ impl Target for Receiver {
         }
         let device = place.starts_with("/dev/");
         match device::look(place) {
-            Place::Block { busy: true, number, .. } => {
-                let users = device::users(&cx.host.facts, &number);
-                let users = if users.is_empty() { "by something that is not seen from here".into() } else { users.join(", ") };
-                refuse(format!(
-                    "{place} is in use there ({users}): what is being written to is not overwritten. on {node}: umount it, or see: dmsetup ls --tree"
-                ))
-            }
+            Place::Block { busy: true, number, .. } => refuse(in_use(cx, place, &number)),
             Place::Block { size, .. } => match detail.size.filter(|wanted| *wanted > size) {
                 Some(wanted) => {
                     refuse(format!("{place} has {size} bytes there, and the volume has {wanted}. on {node}: lvextend -L {wanted}b {place}"))
@@ -236,6 +230,18 @@ impl Target for Receiver {
     }
 
     fn gained(&self, _cx: &Cx, _side: Side, _image: &Image) {}
+}
+
+/// Who has the device, and how to get it back.
+fn in_use(cx: &Cx, place: &str, number: &str) -> String {
+    let users = device::users(&cx.host.facts, number);
+    let remedy = match users.first().map(String::as_str) {
+        Some(first) if first.starts_with("mounted on ") => format!("umount {}", first.trim_start_matches("mounted on ")),
+        Some("in use as swap") => format!("swapoff {place}"),
+        _ => format!("dmsetup ls --tree; lsof {place}   (what it is)"),
+    };
+    let users = if users.is_empty() { "by something that is not seen from here".into() } else { users.join(", ") };
+    format!("{place} is in use there ({users}): what is in use is not overwritten. on {}: {remedy}", cx.host.node)
 }
 
 /// The file of 2014 that tells when the image here was frozen, and its id.
