@@ -8,6 +8,7 @@ use crate::host::Cx;
 use crate::host::device::{self, Place};
 use crate::host::lock::Lock;
 use crate::log::Logger;
+use crate::state::authority::Known;
 use crate::state::replica::{Image, State};
 use crate::sync::{Recovered, Side, Target};
 use std::time::Duration;
@@ -95,6 +96,13 @@ pub fn witness(desk: &mut Desk, rid: &str) -> Result<()> {
         }),
         _ => Ok(()),
     }
+}
+
+/// The same of data of which this node remembers nothing: who sent them last may know them again.
+pub fn digest(desk: &Desk, rid: &str) -> Option<String> {
+    let forgotten = matches!(desk.here.replicas.get(rid), Some(Known::Absent) | None);
+    let spot = Spot::of(desk, rid).filter(|_| forgotten)?;
+    spot.target.witness(&spot.cx(), spot.side)
 }
 
 /// The file that held the data of `rid` is gone: there is no copy any more. To be called when what it lies on is known to

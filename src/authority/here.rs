@@ -230,7 +230,9 @@ impl Here {
     /// The same, for an answer.
     pub fn held(&self, rid: &str) -> Held {
         let data = self.data(rid);
-        Held { state: data.state, image: data.image, written_until: data.written_until, kept: data.kept, applying: data.applying }
+        let witness = self.replicas.get(rid).and_then(Known::known).and_then(|r| r.witness.clone());
+        let (written_until, kept, applying) = (data.written_until, data.kept, data.applying);
+        Held { state: data.state, image: data.image, written_until, kept, applying, witness }
     }
 }
 

@@ -112,7 +112,11 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
         if why.is_none() && !look {
             _ = data::vanished(&mut desk, rid);
         }
-        let held = desk.here.copies.rids.contains(rid).then(|| desk.here.held(rid));
+        let held = desk.here.copies.rids.contains(rid).then(|| {
+            let held = desk.here.held(rid);
+            let witness = held.witness.clone().or_else(|| data::digest(&desk, rid).filter(|_| why.is_none()));
+            Held { witness, ..held }
+        });
         answer.rids.insert(rid.clone(), verdict(why, held));
     }
     answer
@@ -156,8 +160,14 @@ fn told(desk: &mut Desk, question: &Question, last: Option<&LastRun>, answer: &m
     for (rid, image) in &question.done {
         match refused.iter().find(|(of, _)| of == rid) {
             Some((_, why)) => _ = answer.rids.insert(rid.clone(), verdict(Some(why.clone()), None)),
-            None if !dry => data::became(desk, rid, image)?,
-            None => {}
+            None if dry => {}
+            None => {
+                data::became(desk, rid, image)?;
+                let held = desk.here.held(rid);
+                if held.witness.is_some() {
+                    answer.rids.insert(rid.clone(), verdict(None, Some(held)));
+                }
+            }
         }
     }
     Ok(())

@@ -157,6 +157,9 @@ pub struct Held {
     /// A snapshot that keeps the state before an unfinished transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// A few bytes of a whole copy, digested; of data of which nothing is remembered there, of what is there now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
     /// It is being made this image from a store beside it, or will be before anything else is done with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub applying: bool,

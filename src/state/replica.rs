@@ -119,6 +119,9 @@ impl Replica {
 pub struct Sent {
     /// The last image that arrived whole.
     pub image: Image,
+    /// A few bytes of it, as the peer has digested them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
     /// A later transfer has begun and was not confirmed: when it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken_since: Option<DateTime<Local>>,

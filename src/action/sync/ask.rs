@@ -144,7 +144,8 @@ fn first_contact(work: &Work, peer: &str, answer: &Answer) -> Result<(), String>
 }
 
 fn refusal(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
-    mode_refusal(work, task, answer).or_else(|| answer.refusal(&task.res.rid)).or_else(|| forgotten(work, task, answer))
+    let own = || forgotten(work, task, answer).or_else(|| grown(work, task, answer));
+    mode_refusal(work, task, answer).or_else(|| answer.refusal(&task.res.rid)).or_else(own)
 }
 
 /// The peer has a copy that this node has sent, and this node knows nothing of it: it may be newly installed, and empty.
@@ -166,6 +167,30 @@ fn forgotten(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
         stake: format!("the copy on {peer}, if {node} was newly installed or restored"),
         remedy: format!(
             "if all data are on {node}, on {node}: svcmgr -s {name} sync full; if not, on {node}: svcmgr -s {name} stop, then on {peer}: svcmgr -s {name} start"
+        ),
+    };
+    Some(refusal.to_string())
+}
+
+/// The peer remembers nothing of the data that this node has sent there, and what is there is not that: it may have been
+/// newly installed; or it has taken over and written, and has lost its records.
+fn grown(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
+    let (name, node, peer, rid) = (&work.service.name, &work.host.node, &task.peer, &task.res.rid);
+    let held = answer.rids.get(rid)?.held.as_ref().filter(|held| held.image.round.is_none())?;
+    let sent = work.here.sent.get(rid)?.get(peer).filter(|sent| sent.broken_since.is_none())?;
+    let differs = held.witness.is_some() && sent.witness.is_some() && held.witness != sent.witness;
+    if !differs || work.id == Id::SyncFull || !round::crosses(work, task) {
+        return None;
+    }
+    let of = sent.image.frozen_at.map_or_else(|| "an unknown time".into(), |at| instant(at, work.started));
+    let refusal = Refusal {
+        what: format!("{rid} of {name} is not sent from {node} to {peer}: {peer} has forgotten what it has, and it is not what was sent"),
+        why: format!(
+            "{node} sent it the image of {of}; {peer} knows nothing of that, and its data are others: it was newly installed, or {name} ran there"
+        ),
+        stake: format!("what may have been written on {peer} since {of}"),
+        remedy: format!(
+            "if nothing on {peer} is needed, on {node}: svcmgr -s {name} sync full --rid {rid}; to keep what {peer} has, on {peer}: svcmgr -s {name} takeover --abandon {node}"
         ),
     };
     Some(refusal.to_string())

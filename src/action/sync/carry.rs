@@ -155,13 +155,13 @@ fn to_peer(work: &Work, peer: &str, tasks: &[Task]) {
     let answer = round::confirm(work, peer, to_confirm.iter().map(|c| c.task.res.rid.as_str()));
     for carried in to_confirm {
         let task = carried.task;
-        let refused = match &answer {
-            Ok(answer) => answer.refusal(&task.res.rid),
-            Err(why) => Some(why.clone()),
-        };
-        let kept = match refused {
-            None => round::whole(work, task).and_then(|()| confirmed(work, task)),
-            Some(why) => Err(Error::text(format!("{} was sent, but {peer} did not confirm it: {why}. sync again", task.res.rid))),
+        let granted = answer.as_ref().map_err(Clone::clone).and_then(|answer| match answer.refusal(&task.res.rid) {
+            None => Ok(answer),
+            Some(why) => Err(why),
+        });
+        let kept = match granted {
+            Ok(answer) => round::whole(work, task, answer).and_then(|()| confirmed(work, task)),
+            Err(why) => Err(Error::text(format!("{} was sent, but {peer} did not confirm it: {why}. sync again", task.res.rid))),
         };
         match kept {
             Ok(()) => _ = arrived(work, carried),

@@ -28,10 +28,11 @@ pub(super) fn broken(work: &Work, task: &Task, why: &str) {
     }
 }
 
-/// The peer has all of it.
-pub(super) fn whole(work: &Work, task: &Task) -> Result<()> {
+/// The peer has all of it: its answer says so.
+pub(super) fn whole(work: &Work, task: &Task, answer: &Answer) -> Result<()> {
     let image = work.image(&task.res.rid);
-    change(work, task, |sent| *sent = Sent { image, ..Sent::default() })
+    let witness = answer.rids.get(&task.res.rid).and_then(|v| v.held.as_ref()?.witness.clone());
+    change(work, task, |sent| *sent = Sent { image, witness, ..Sent::default() })
 }
 
 fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {

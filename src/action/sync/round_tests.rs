@@ -170,3 +170,30 @@ fn nodes_of_the_same_copy_confirm_nothing() {
     assert_eq!(bench.replay.faults(), Vec::<String>::new());
     assert_eq!(replica::read_sent(&bench.host.paths.var, "svc1", "sync#1"), BTreeMap::new());
 }
+
+#[test]
+fn a_peer_that_has_forgotten_what_it_has_is_not_overwritten_when_that_is_something_else() {
+    let run = |witness: &str, action: &str| {
+        let bench = Bench::new("nodes = n1 n2\ndrpnodes = n3\n", "", &format!("{UP}{ONE}"), |w| {
+            let held = |witness: &str| format!(",\"rids\":{{\"sync#1\":{{\"held\":{{\"state\":\"none\",\"witness\":\"{witness}\"}}}}}}");
+            let done = answer(&held("w2"));
+            let asked = Replay::default().then(&w.gate("n3"), 0, &answer(&held(witness)));
+            asked.then(&passwd(w), 0, "").then(&w.gate("n3"), 0, &done).then(&stamps(w, &["sync#1"]), 0, "")
+        });
+        record(&bench);
+        let image = Image { frozen_at: Some(FixedClock::at("2014-06-06 17:00:00").0), ..Image::default() };
+        let old = Sent { image, witness: Some("w1".into()), ..Sent::default() };
+        replica::write_sent(&bench.host.paths.var, "svc1", "sync#1", &[("n3".to_owned(), old)].into()).unwrap();
+        let (lines, ok) = bench.run(action, &forced());
+        let sent = replica::read_sent(&bench.host.paths.var, "svc1", "sync#1")["n3"].witness.clone();
+        (lines, ok, sent)
+    };
+    let (lines, ok, sent) = run("other", "sync_update");
+    assert!(!ok && lines[0].contains("n3 has forgotten what it has, and it is not what was sent"), "{lines:?}");
+    assert_eq!(sent.as_deref(), Some("w1"));
+    for (witness, action) in [("w1", "sync_update"), ("other", "sync_full")] {
+        let (lines, ok, sent) = run(witness, action);
+        assert!(ok, "{lines:?}");
+        assert_eq!(sent.as_deref(), Some("w2"), "what the peer has digested anew");
+    }
+}

@@ -52,7 +52,7 @@ fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
     let at_work = || Lock::holder(&var.join("lock").join(cx.service)).is_some();
     known
         .filter(|(_, sent)| sent.broken_since.is_some() && (sent.why.is_some() || !at_work()))
-        .filter_map(|(peer, Sent { image, broken_since, why })| {
+        .filter_map(|(peer, Sent { image, broken_since, why, .. })| {
             let begun = instant(broken_since?, now);
             let there = match image.frozen_at {
                 Some(at) => format!("the copy there is of {}", instant(at, now)),

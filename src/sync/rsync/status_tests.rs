@@ -30,7 +30,7 @@ fn row(node: &str, state: Status, own: Option<&Replica>, sent: &[(&str, Sent)], 
 
 fn broken(image: Option<&str>, why: Option<&str>) -> Sent {
     let image = Image { frozen_at: image.map(at), ..Image::default() };
-    Sent { image, broken_since: Some(at("12:01:02")), why: why.map(str::to_owned) }
+    Sent { image, broken_since: Some(at("12:01:02")), why: why.map(str::to_owned), ..Sent::default() }
 }
 
 fn replica(node: &str, state: State, kept: Option<&str>) -> Replica {
