@@ -149,7 +149,7 @@ fn the_holder_is_silent() {
 #[test]
 fn a_silent_replica_is_what_it_was_sent() {
     let mut deb1 = here("deb1", TWO);
-    let sent = Sent { image: image("18:00:00"), broken_since: Some(at("19:01:00")), why: None };
+    let sent = Sent { image: image("18:00:00"), broken_since: Some(at("19:01:00")), ..Sent::default() };
     deb1.sent.insert("sync#1".into(), [("deb2".to_owned(), sent)].into());
     let found = tell(&deb1, "up", true, answers(vec![Err(("deb2", "no answer within 8 s"))]), false);
     assert_eq!(shown("replica_silent", &found), Verdict::Held);
