@@ -117,7 +117,7 @@ pub fn write(var: &Path, service: &str, record: &Record) -> Result<()> {
 }
 
 /// One JSON object in a file.
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Known<T> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Known<T> {
     match std::fs::read(path) {
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Known::Absent,
         Err(e) => Known::Unknown(format!("{} cannot be read: {e}", path.display())),
@@ -129,7 +129,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Known<T> {
 }
 
 /// The same, written: indented, for who looks at it.
-pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).map_err(|e| crate::error::Error::text(e.to_string()))?;
     text.push('\n');
     atomic::write(path, text.as_bytes())

@@ -27,8 +27,6 @@ pub struct Snapshot {
     pub id: Id,
     /// It was never full: its table lists every change since it was made.
     pub valid: bool,
-    /// Of the volume when it was made: bytes.
-    pub size: u64,
 }
 
 /// The two snapshots of a volume that are ours.
@@ -38,6 +36,8 @@ pub struct Seen {
     pub old: Option<Snapshot>,
     /// `_osvc_snap2`: there while a round is under way, or was left by one.
     pub new: Option<Snapshot>,
+    /// Of the volume: bytes.
+    pub size: u64,
 }
 
 /// What is remembered of a snapshot.
@@ -153,7 +153,7 @@ impl Chain {
             (_, Some(new)) if !new.valid => Step::DropNew,
             (Some(old), _) if !old.valid => Step::DropOld,
             (Some(old), Some(_)) if !self.is_base(&old.id) => Step::Adopt,
-            (Some(old), Some(new)) if old.size == new.size && self.rotating.as_ref() != Some(&new.id) => Step::Note(self.behind(&new.id)),
+            (Some(_), Some(new)) if self.rotating.as_ref() != Some(&new.id) => Step::Note(self.behind(&new.id)),
             (Some(_), Some(_)) => Step::DropOld,
             (None, Some(_)) => Step::Rename,
             (old, None) => {
@@ -298,19 +298,20 @@ impl Chain {
     fn adopt(&mut self, seen: &Seen) {
         let of = |s: &Option<Snapshot>| s.as_ref().map(|s| s.id.clone());
         let (base, next) = (of(&seen.old), of(&seen.new));
-        let carried = base.is_some() && self.rotating == base && self.base.as_ref().map(|b| b.size) == seen.old.as_ref().map(|s| s.size);
         let before = self.base.as_ref().map(|b| b.id.clone()).unwrap_or_default();
+        let was = self.base.as_ref().map(|b| b.size);
+        if self.base.as_ref().map(|b| &b.id) != base.as_ref() {
+            let unknown = |id: &Id| Frozen { id: id.clone(), frozen_at: None, size: seen.size, equals: None };
+            self.base = self.next.take().filter(|n| Some(&n.id) == base.as_ref()).or_else(|| base.as_ref().map(unknown));
+        }
+        // of a volume that has grown, no list has the new part
+        let carried = base.is_some() && self.rotating == base && was == self.base.as_ref().map(|b| b.size);
         for reach in self.peers.values_mut() {
             if carried && reach.listed && reach.upto == before {
                 reach.upto = base.clone().unwrap_or_default();
             } else if ![&base, &next].into_iter().flatten().any(|id| *id == reach.upto) {
                 *reach = Reach::default();
             }
-        }
-        if self.base.as_ref().map(|b| &b.id) != base.as_ref() {
-            let known = self.next.take().filter(|n| Some(&n.id) == base.as_ref());
-            self.base =
-                known.or_else(|| seen.old.as_ref().map(|old| Frozen { id: old.id.clone(), frozen_at: None, size: old.size, equals: None }));
         }
         self.next = self.next.take().filter(|n| Some(&n.id) == next.as_ref());
         self.rotating = None;

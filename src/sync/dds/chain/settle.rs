@@ -2,6 +2,7 @@
 
 use super::{Chain, Frozen, Seen, Snapshot, Step};
 use crate::error::{Error, Result};
+use chrono::{DateTime, Local};
 
 /// More steps than any leftover takes.
 const STEPS: usize = 16;
@@ -53,13 +54,14 @@ pub fn settle(chain: &mut Chain, hands: &mut dyn Hands) -> Result<Seen> {
     Err(Error::text("the snapshots of the volume are not what they were made to be: somebody else changes them"))
 }
 
-/// Freezes the volume: what is sent is on record when this returns. `made` tells what is remembered of the snapshot.
-pub fn freeze(chain: &mut Chain, hands: &mut dyn Hands, made: impl FnOnce(&Snapshot) -> Frozen) -> Result<()> {
-    let beside = settle(chain, hands)?.old.is_some();
+/// Freezes the volume, `at` this instant or a moment later: what is sent is on record when this returns. `seen`: what
+/// [`settle`] has left.
+pub fn freeze(chain: &mut Chain, hands: &mut dyn Hands, seen: &Seen, at: DateTime<Local>) -> Result<()> {
+    let beside = seen.old.is_some();
     hands.create(beside)?;
-    let seen = hands.look()?;
-    let snapshot = if beside { seen.new } else { seen.old };
-    let snapshot = snapshot.ok_or_else(|| Error::text("the snapshot that was just made is not there"))?;
-    chain.froze(made(&snapshot));
+    let Seen { old, new, size } = hands.look()?;
+    let snapshot = if beside { new } else { old };
+    let Snapshot { id, .. } = snapshot.ok_or_else(|| Error::text("the snapshot that was just made is not there"))?;
+    chain.froze(Frozen { id, frozen_at: Some(at), size, equals: None });
     hands.save(chain)
 }

@@ -49,8 +49,8 @@ impl Volume {
     }
 
     pub fn seen(&self) -> Seen {
-        let of = |s: &Option<Snap>| s.as_ref().map(|s| Snapshot { id: s.id.clone(), valid: s.valid, size: CHUNKS as u64 });
-        Seen { old: of(&self.old), new: of(&self.new) }
+        let of = |s: &Option<Snap>| s.as_ref().map(|s| Snapshot { id: s.id.clone(), valid: s.valid });
+        Seen { old: of(&self.old), new: of(&self.new), size: CHUNKS as u64 }
     }
 
     pub fn drop_snapshots(&mut self) {

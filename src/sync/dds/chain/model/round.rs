@@ -1,13 +1,14 @@
 //! A round: every peer that is there gets the image, the way the chain says.
 
-use super::super::settle::{Hands, freeze};
-use super::super::{Chain, Frozen, Id, Way};
+use super::super::settle::{Hands, freeze, settle};
+use super::super::{Chain, Id, Way};
 use super::Event;
 use super::lvm::{CHUNKS, Data};
 use super::world::{COPIES, Sender, Spool, World};
 use crate::state::gate::Held;
 use crate::state::replica::{Image, State};
 use crate::sync::Mode;
+use chrono::DateTime;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What goes to a peer.
@@ -44,8 +45,8 @@ impl World {
         let mut chain = self.chain(from);
         chain.know(COPIES.iter().filter(|c| **c != COPIES[from]).map(|c| (*c).to_owned()));
         let mut sender = Sender { world: self, copy: from };
-        let made = |s: &super::super::Snapshot| Frozen { id: s.id.clone(), frozen_at: None, size: s.size, equals: None };
-        if freeze(&mut chain, &mut sender, made).is_err() {
+        let Ok(seen) = settle(&mut chain, &mut sender) else { return Ok(()) };
+        if freeze(&mut chain, &mut sender, &seen, DateTime::default()).is_err() {
             return Ok(());
         }
         for (peer, held) in held {

@@ -317,7 +317,7 @@ impl World {
             }
         }
         match held.seen() {
-            Seen { old: Some(old), new: None } if old.valid => Ok(()),
+            Seen { old: Some(old), new: None, .. } if old.valid => Ok(()),
             other => Err(format!("left behind: {other:?}")),
         }
     }

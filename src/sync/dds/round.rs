@@ -1,0 +1,235 @@
+//! One round of one volume on the node that sends: its snapshots, its record, the lists of what peers are behind.
+
+use super::chain::settle::{self, Hands};
+use super::chain::{Chain, Id, Seen, Step};
+use super::target::{program, state_file};
+use super::volume::{Volume, Which};
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::host::Cx;
+use crate::state::authority::{read_json, write_json};
+use crate::state::replica::Image;
+use crate::state::{atomic, stamp};
+use chrono::{DateTime, Local};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// How long dds may take to read a table and to write a list.
+pub(super) const LIST: Duration = Duration::from_secs(600);
+
+/// The rounds of this command: the drivers of all ways that a volume goes share one.
+static ROUNDS: Mutex<Vec<Weak<Round>>> = Mutex::new(Vec::new());
+
+/// The files of one section here.
+pub(super) struct Files<'a>(pub(super) &'a Cx<'a>);
+
+impl Files<'_> {
+    fn path(&self, what: &str) -> PathBuf {
+        self.0.host.paths.service_var(self.0.service).join(format!("{}.{what}", self.0.rid))
+    }
+
+    /// What the chain says of this node, as far as it can be read: what is lost is compared anew.
+    pub(super) fn chain(&self) -> Chain {
+        let read = read_json::<Chain>(&self.path("chain.json"));
+        if let Some(why) = read.fault() {
+            self.0.log.warning(format!("{why}: what was to be sent by lists of changes is found by comparing"));
+        }
+        let node = &self.0.host.node;
+        read.known().filter(|chain| chain.node == *node).cloned().unwrap_or_else(|| Chain::new(node))
+    }
+
+    /// There is one.
+    pub(super) fn has_chain(&self) -> bool {
+        self.path("chain.json").exists()
+    }
+
+    /// The list of what `peer` is behind.
+    pub(super) fn behind(&self, peer: &str) -> PathBuf {
+        self.path(&format!("behind.{peer}"))
+    }
+
+    /// A list that is needed for a moment.
+    pub(super) fn passing(&self, what: &str, peer: &str) -> PathBuf {
+        self.path(&format!("{what}.{peer}"))
+    }
+
+    /// Puts the chain on the disk, then removes the lists that it does not name.
+    pub(super) fn save(&self, chain: &Chain) -> Result<()> {
+        write_json(&self.path("chain.json"), chain)?;
+        for (peer, _) in chain.peers.iter().filter(|(_, reach)| !reach.listed) {
+            _ = std::fs::remove_file(self.behind(peer)); // of no use, and no harm
+        }
+        Ok(())
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn forget(&self) -> Result<()> {
+        for peer in self.chain().peers.keys() {
+            _ = std::fs::remove_file(self.behind(peer));
+        }
+        remove(&self.path("chain.json"))
+    }
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Does what the chain decides, on the real volume.
+pub(super) struct Source<'a> {
+    pub(super) cx: &'a Cx<'a>,
+    pub(super) volume: &'a Volume,
+    /// `snap_size`.
+    pub(super) snap_size: Option<i64>,
+}
+
+impl Source<'_> {
+    /// The table of the base joins the list at `path`.
+    pub(super) fn note(&self, path: &Path) -> Result<()> {
+        let dds = program(self.cx.host).map_err(Error::Text)?;
+        let path = path.display().to_string();
+        let words = [&dds, "--note", &path, "--cow", &self.volume.table(), "--source", &self.volume.device()];
+        let out = self.cx.run_quiet(&Cmd::change(words).timeout(LIST));
+        out.failure().map_or(Ok(()), |failed| Err(Error::text(failed.why())))
+    }
+}
+
+impl Hands for Source<'_> {
+    fn look(&mut self) -> Result<Seen> {
+        Ok(self.volume.look(self.cx)?.seen)
+    }
+
+    fn save(&mut self, chain: &Chain) -> Result<()> {
+        Files(self.cx).save(chain)
+    }
+
+    fn note(&mut self, peer: &str, anew: bool) -> Result<()> {
+        let path = Files(self.cx).behind(peer);
+        if !anew && !path.exists() {
+            return Err(Error::text(format!("{} is gone", path.display())));
+        }
+        if anew {
+            remove(&path)?;
+        }
+        Source::note(self, &path)
+    }
+
+    fn tell_lost(&mut self, peer: &str, why: &Error) {
+        self.cx.log.warning(format!("what {peer} lacks could not be noted, and is found by comparing both sides when it is there again: {why}"));
+    }
+
+    fn change(&mut self, step: &Step) -> Result<()> {
+        if *step == Step::DropOld && self.volume.look(self.cx)?.seen.old.is_some_and(|old| !old.valid) {
+            let name = self.volume.snap_device(Which::Old);
+            self.cx.log.warning(format!(
+                "full sync needed: {name} was full and does not tell any more what has changed. both sides are compared, and only what differs is sent. a larger snap_size lasts longer"
+            ));
+        }
+        self.volume.change(self.cx, step)
+    }
+
+    fn create(&mut self, beside: bool) -> Result<()> {
+        let which = if beside { Which::New } else { Which::Old };
+        self.volume.create(self.cx, which, self.snap_size)
+    }
+}
+
+/// A round under way.
+pub(super) struct Round {
+    service: String,
+    rid: String,
+    pub(super) volume: Volume,
+    snap_size: Option<i64>,
+    chain: Mutex<Chain>,
+    confirmed: Mutex<BTreeSet<String>>,
+}
+
+impl Round {
+    /// Freezes the volume, or takes part in the round that another driver of this command has begun with it. `peers`:
+    /// who gets it, now or later.
+    pub(super) fn begin(cx: &Cx, volume: Volume, snap_size: Option<i64>, peers: Vec<String>) -> Result<Arc<Self>> {
+        let mut rounds = ROUNDS.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.retain(|r| r.strong_count() > 0);
+        let same = |r: &Arc<Self>| r.service == cx.service && r.rid == cx.rid && (&r.volume.vg, &r.volume.lv) == (&volume.vg, &volume.lv);
+        if let Some(round) = rounds.iter().filter_map(Weak::upgrade).find(same) {
+            round.chain().know(peers);
+            return Ok(round);
+        }
+        let mut chain = Files(cx).chain();
+        chain.peers.retain(|peer, _| cx.scope.everyone().any(|n| n == peer));
+        chain.know(peers);
+        let mut source = Source { cx, volume: &volume, snap_size };
+        let seen = settle::settle(&mut chain, &mut source)?;
+        settle::freeze(&mut chain, &mut source, &seen, cx.host.clock.now())?;
+        let (service, rid) = (cx.service.to_owned(), cx.rid.to_owned());
+        let round = Arc::new(Self { service, rid, volume, snap_size, chain: Mutex::new(chain), confirmed: Mutex::default() });
+        rounds.push(Arc::downgrade(&round));
+        Ok(round)
+    }
+
+    /// The chain, as it stands.
+    pub(super) fn chain(&self) -> MutexGuard<'_, Chain> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is sent.
+    pub(super) fn image(&self) -> Option<Image> {
+        self.chain().image().map(|f| Image { id: Some(f.id.clone()), frozen_at: f.frozen_at, ..Image::default() })
+    }
+
+    /// The device to read it from.
+    pub(super) fn device(&self) -> String {
+        let which = if self.chain().next.is_some() { Which::New } else { Which::Old };
+        self.volume.snap_device(which)
+    }
+
+    /// `peer` has it.
+    pub(super) fn confirmed(&self, cx: &Cx, peer: &str) -> Result<()> {
+        if let Ok(mut confirmed) = self.confirmed.lock() {
+            confirmed.insert(peer.to_owned());
+        }
+        let mut chain = self.chain();
+        chain.confirmed(peer);
+        Files(cx).save(&chain)
+    }
+
+    /// Ends the round, for the last of the drivers that share it: what was sent is the base of the next one. True: it is
+    /// over, and somebody has it.
+    pub(super) fn end(self: Arc<Self>, cx: &Cx) -> bool {
+        let _rounds = ROUNDS.lock().unwrap_or_else(PoisonError::into_inner); // nobody takes a share meanwhile
+        let Some(round) = Arc::into_inner(self) else { return false };
+        let sent = round.image();
+        let mut chain = round.chain.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut source = Source { cx, volume: &round.volume, snap_size: round.snap_size };
+        if let Err(e) = settle::settle(&mut chain, &mut source) {
+            if !matches!(e, Error::Reported) {
+                cx.log.error(e.to_string());
+            }
+            cx.log.warning(format!("the snapshots of {} are left as they are; the next sync goes on with them, nothing is lost", round.volume.device()));
+        }
+        let received = round.confirmed.into_inner().is_ok_and(|c| !c.is_empty());
+        if let Some(Image { id: Some(id), frozen_at: Some(at), .. }) = sent.filter(|_| received)
+            && let Err(e) = write_state(cx, &id, at)
+        {
+            cx.log.warning(format!("the status of {} will not know of this sync: {e}", cx.rid));
+        }
+        received
+    }
+}
+
+/// The state file of 2014: when the base was frozen, and its name.
+pub(super) fn write_state(cx: &Cx, id: &Id, at: DateTime<Local>) -> Result<()> {
+    atomic::write(&state_file(cx.host, cx.service, cx.rid), format!("{};{id}\n", stamp::format(at)).as_bytes())?;
+    cx.log.info(format!("update state file with snap uuid {id}"));
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "round_tests.rs"]
+mod tests;
