@@ -28,7 +28,7 @@ pub fn targets(p: &Params) -> Vec<Class> {
 }
 
 /// A Python list of the words of `target`, as 2014's labels have it.
-fn target_list(targets: &[Class]) -> String {
+pub(super) fn target_list(targets: &[Class]) -> String {
     let words: Vec<String> = targets.iter().map(|c| format!("'{}'", c.word())).collect();
     format!("[{}]", words.join(", "))
 }
@@ -74,7 +74,7 @@ impl SyncDriver for Cold {
 
     /// When the state file says the data were frozen.
     fn last(&self, cx: &Cx, _peer: &str) -> Option<DateTime<Local>> {
-        stamp::parse(std::fs::read_to_string(state_file(cx, self.driver)).ok()?.split(';').next()?)
+        state_file_date(cx, self.driver)
     }
 
     fn status(&self, cx: &Cx, _view: &View) -> Probe {
@@ -90,12 +90,17 @@ impl SyncDriver for Cold {
     }
 }
 
+/// When the state file says the data were frozen.
+pub(super) fn state_file_date(cx: &Cx, driver: &str) -> Option<DateTime<Local>> {
+    stamp::parse(std::fs::read_to_string(state_file(cx, driver)).ok()?.split(';').next()?)
+}
+
 fn state_file(cx: &Cx, driver: &str) -> PathBuf {
     cx.host.paths.var.join(format!("{}_{}_{driver}_state", cx.service, cx.rid))
 }
 
 /// The state that `var/NAME_RID_DRIVER_state` tells: `DATE;ID`, one line. The same on sender and receivers.
-fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
+pub(super) fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
     let Ok(text) = std::fs::read_to_string(state_file(cx, driver)) else {
         return Probe::because(Status::Warn, format!("{driver} state file not found"));
     };
@@ -108,6 +113,20 @@ fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> Probe {
         return Probe::because(Status::Warn, format!("Last sync on {date} older than {} minutes", schedule.max_delay));
     }
     Probe::new(Status::Up)
+}
+
+/// A size as people read it.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    #[allow(clippy::cast_precision_loss)] // for people
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
 }
 
 /// The words that start a writer on `peer`: every one runs below `svcmgr recv`, which lets it in and ends

@@ -92,9 +92,18 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// The table of the base joins the list at `path`.
     pub(super) fn note(&self, path: &Path) -> Result<()> {
+        self.dds_note(path, ["--cow", &self.volume.table()])
+    }
+
+    /// The list at `other` joins it.
+    pub(super) fn join(&self, path: &Path, other: &Path) -> Result<()> {
+        self.dds_note(path, ["--from", &other.display().to_string()])
+    }
+
+    fn dds_note(&self, path: &Path, what: [&str; 2]) -> Result<()> {
         let dds = program(self.cx.host).map_err(Error::Text)?;
-        let path = path.display().to_string();
-        let words = [&dds, "--note", &path, "--cow", &self.volume.table(), "--source", &self.volume.device()];
+        let (path, source) = (path.display().to_string(), self.volume.device());
+        let words = [dds.as_str(), "--note", &path].into_iter().chain(what).chain(["--source", &source]);
         let out = self.cx.run_quiet(&Cmd::change(words).timeout(LIST));
         out.failure().map_or(Ok(()), |failed| Err(Error::text(failed.why())))
     }
@@ -121,7 +130,9 @@ impl Hands for Source<'_> {
     }
 
     fn tell_lost(&mut self, peer: &str, why: &Error) {
-        self.cx.log.warning(format!("what {peer} lacks could not be noted, and is found by comparing both sides when it is there again: {why}"));
+        self.cx
+            .log
+            .warning(format!("what {peer} lacks could not be noted, and is found by comparing both sides when it is there again: {why}"));
     }
 
     fn change(&mut self, step: &Step) -> Result<()> {
@@ -211,7 +222,10 @@ impl Round {
             if !matches!(e, Error::Reported) {
                 cx.log.error(e.to_string());
             }
-            cx.log.warning(format!("the snapshots of {} are left as they are; the next sync goes on with them, nothing is lost", round.volume.device()));
+            cx.log.warning(format!(
+                "the snapshots of {} are left as they are; the next sync goes on with them, nothing is lost",
+                round.volume.device()
+            ));
         }
         let received = round.confirmed.into_inner().is_ok_and(|c| !c.is_empty());
         if let Some(Image { id: Some(id), frozen_at: Some(at), .. }) = sent.filter(|_| received)

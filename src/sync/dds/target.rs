@@ -1,5 +1,6 @@
 //! The receiving side of dds: what a sender's words come to on this node, and what the device here is.
 
+use super::moved;
 use super::words::{self, Words};
 use crate::cmd::Cmd;
 use crate::config::scope::Params;
@@ -31,12 +32,15 @@ pub(super) struct Receiver {
     dst: String,
     /// Below it are the spools; `None`: below var.
     store: Option<PathBuf>,
+    /// Of snapshots made here: MB.
+    snap_size: Option<i64>,
 }
 
 impl Receiver {
     /// Of a section.
     pub(super) fn of(p: &Params, src: &str, dst: &str) -> Self {
-        Self { src: src.into(), dst: dst.into(), store: p.text("delta_store").map(PathBuf::from) }
+        let snap_size = p.integer("snap_size").ok().flatten().filter(|mb| *mb > 0);
+        Self { src: src.into(), dst: dst.into(), store: p.text("delta_store").map(PathBuf::from), snap_size }
     }
 
     /// Where deltas wait until they are applied.
@@ -177,12 +181,21 @@ impl Target for Receiver {
                 argv.extend(words.flags(&["-v", "--json"]));
                 Ok(Receipt { argv, effect: Effect::Applies(image) })
             }
+            words::Verb::List => {
+                let value = |name| words.value(name).unwrap_or_default();
+                let list = moved::list(cx, place, &value("--since").to_owned(), value("--for"))?;
+                Ok(Receipt { argv: vec!["cat".into(), list.display().to_string()], effect: Effect::Looks })
+            }
             words::Verb::Hash => {
                 let mut argv = vec![dds, "--hash".into(), "--source".into(), place.into()];
                 argv.extend(words.values(&["--block", "--from", "--length", "--bwlimit"]));
                 Ok(Receipt { argv, effect: Effect::Looks })
             }
         }
+    }
+
+    fn make_way(&self, cx: &Cx, side: Side) -> Result<()> {
+        moved::make_way(cx, self.place(side))
     }
 
     fn recover(&self, cx: &Cx, side: Side, image: &Image) -> Result<Recovered> {
@@ -229,7 +242,9 @@ impl Target for Receiver {
         atomic::write(&path, format!("{};{id}\n", stamp::format(at)).as_bytes())
     }
 
-    fn gained(&self, _cx: &Cx, _side: Side, _image: &Image) {}
+    fn gained(&self, cx: &Cx, side: Side, image: &Image) {
+        moved::gained(cx, self.place(side), self.snap_size, image);
+    }
 }
 
 /// Who has the device, and how to get it back.

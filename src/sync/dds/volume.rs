@@ -79,7 +79,9 @@ fn rows(cx: &Cx, of: &str) -> std::result::Result<Vec<Row>, String> {
 impl Volume {
     /// The volume that `path` names.
     pub(super) fn of(cx: &Cx, path: &str) -> Result<Self> {
-        let not = |why: &str| Error::text(format!("{path} cannot be sent: it is not a logical volume that is active on {} ({why})", cx.host.node));
+        let not = |why: &str| {
+            Error::text(format!("{path} cannot be sent: it is not a logical volume that is active on {} ({why})", cx.host.node))
+        };
         let rows = rows(cx, path).map_err(|why| not(&why))?;
         let [Row { vg_name, lv_name, lv_size, .. }] = rows.as_slice() else { return Err(not("lvs names none")) };
         let size = lv_size.parse().map_err(|_| not(&format!("lvs gives no size: {lv_size}")))?;
@@ -114,7 +116,8 @@ impl Volume {
 
     /// What LVM shows now.
     pub(super) fn look(&self, cx: &Cx) -> Result<Look> {
-        let rows = rows(cx, &self.vg).map_err(|why| Error::text(format!("LVM does not tell which snapshots {} has: {why}", self.device())))?;
+        let rows =
+            rows(cx, &self.vg).map_err(|why| Error::text(format!("LVM does not tell which snapshots {} has: {why}", self.device())))?;
         let mut look = Look { seen: Seen { size: self.size, ..Seen::default() }, full: Vec::new() };
         for which in [Which::Old, Which::New] {
             let Some(row) = rows.iter().find(|r| r.lv_name == self.snap(which)) else { continue };

@@ -9,15 +9,18 @@ pub(super) enum Verb {
     Recover,
     /// Hashes of what is here go back.
     Hash,
+    /// The list of what was written here after an image.
+    List,
 }
 
 /// A verb, its flags, and its options with a value.
 type Rule = (Verb, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const RULES: [Rule; 3] = [
+const RULES: [Rule; 4] = [
     (Verb::Merge, "--merge", &["-v", "--json", "--create", "--hold"], &["--dest", "--expect-base"]),
     (Verb::Recover, "--recover", &["-v", "--json"], &["--dest"]),
     (Verb::Hash, "--hash", &[], &["--source", "--block", "--from", "--length", "--bwlimit"]),
+    (Verb::List, "--list", &[], &["--since", "--for"]),
 ];
 
 /// A command line, taken apart.
@@ -50,9 +53,18 @@ impl Words {
                 return Err(strange(word));
             }
         }
-        let place = if verb == Verb::Hash { "--source" } else { "--dest" };
-        if verb != Verb::Recover && parsed.value(place).is_none() {
-            return Err(format!("{place} is missing ({})", words.join(" ")));
+        let needed: &[&str] = match verb {
+            Verb::Merge => &["--dest"],
+            Verb::Hash => &["--source"],
+            Verb::List => &["--since", "--for"],
+            Verb::Recover => &[],
+        };
+        if let Some(missing) = needed.iter().find(|name| parsed.value(name).is_none()) {
+            return Err(format!("{missing} is missing ({})", words.join(" ")));
+        }
+        // it becomes part of the name of a file
+        if let Some(strange_name) = parsed.value("--for").filter(|name| name.contains('/')) {
+            return Err(strange(strange_name));
         }
         Ok(parsed)
     }
@@ -117,6 +129,8 @@ mod tests {
             "dds --recover --discard",
             "dds --recover /etc",
             "dds --hash --source /dev/x --set /etc/passwd",
+            "dds --list --since abc",
+            "dds --list --since abc --for ../x",
             "dds --witness /dev/x",
             "dds",
         ] {

@@ -139,27 +139,13 @@ fn is_progress(line: &str) -> bool {
 fn words_of(progress: &str) -> String {
     let fields: Vec<&str> = progress.split_whitespace().take(4).collect();
     match fields.as_slice() {
-        [bytes, percent, rate, time] => format!("{} {percent} {rate} {time}", size(number(bytes))),
+        [bytes, percent, rate, time] => format!("{} {percent} {rate} {time}", common::size(number(bytes))),
         _ => String::new(),
     }
 }
 
 fn number(text: &str) -> u64 {
     text.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
-}
-
-/// A size as people read it.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
-    #[allow(clippy::cast_precision_loss)] // for people
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let name = UNITS.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
 }
 
 /// What `--stats` counts.
@@ -172,7 +158,7 @@ fn summary(text: &str) -> Sent {
     let deleted = stat(&["Number of deleted files:"]).unwrap_or(0);
     let bytes = stat(&["Total transferred file size:"]).unwrap_or(0);
     let plural = if files == 1 { "" } else { "s" };
-    let mut summary = format!("{files} file{plural}, {}", size(bytes));
+    let mut summary = format!("{files} file{plural}, {}", common::size(bytes));
     if deleted > 0 {
         summary.push_str(&format!(", {deleted} deleted"));
     }
