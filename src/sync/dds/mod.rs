@@ -234,3 +234,7 @@ impl SyncDriver for Dds {
         Ok(Vec::new())
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

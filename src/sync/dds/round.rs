@@ -243,7 +243,3 @@ pub(super) fn write_state(cx: &Cx, id: &Id, at: DateTime<Local>) -> Result<()> {
     cx.log.info(format!("update state file with snap uuid {id}"));
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "round_tests.rs"]
-mod tests;

@@ -265,7 +265,3 @@ fn cause(cx: &Cx, peer: &str, out: &Output) -> String {
     let Some(stage) = knows else { return String::new() };
     stage.stderr.lines().find(|l| !l.trim().is_empty()).map_or_else(|| stage.why(), str::to_owned)
 }
-
-#[cfg(test)]
-#[path = "send_tests.rs"]
-mod tests;

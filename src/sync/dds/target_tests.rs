@@ -35,7 +35,7 @@ impl Bench {
     }
 
     fn receiver(&self, dst: &str) -> Receiver {
-        Receiver { src: "/dev/vg1/data".into(), dst: self.path(dst), store: None }
+        Receiver { src: "/dev/vg1/data".into(), dst: self.path(dst), store: None, snap_size: None }
     }
 
     fn path(&self, name: &str) -> String {

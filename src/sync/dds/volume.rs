@@ -195,7 +195,3 @@ impl Volume {
         )))
     }
 }
-
-#[cfg(test)]
-#[path = "volume_tests.rs"]
-mod tests;
