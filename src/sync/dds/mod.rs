@@ -1,6 +1,7 @@
 //! sync.dds: changed chunks of a logical volume, found by the tables of its LVM snapshots.
 
 pub mod chain;
+mod files;
 mod moved;
 mod round;
 mod send;
@@ -164,7 +165,7 @@ impl SyncDriver for Dds {
 
     fn question(&self, cx: &Cx, peer: &str) -> gate::Detail {
         let size = *self.sender.size.get_or_init(|| Some(Volume::of(cx, &self.sender.src).ok()?.size));
-        let image = round::Files(cx).chain().base.map(|base| base.id);
+        let image = files::Files(cx).chain().base.map(|base| base.id);
         gate::Detail { driver: "dds".into(), dst: Some(self.sender.place_on(peer)), size, image, ..gate::Detail::default() }
     }
 
@@ -175,7 +176,7 @@ impl SyncDriver for Dds {
                 cx.rid, self.sender.src
             )));
         }
-        target::program(cx.host).map_err(Error::Text)?;
+        files::program(cx.host).map_err(Error::Text)?;
         let volume = Volume::of(cx, &self.sender.src)?;
         volume.look(cx).map(|_| ())
     }

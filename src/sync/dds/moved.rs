@@ -2,7 +2,8 @@
 //! it gives up before it is written to.
 
 use super::chain::{Chain, Frozen, Id};
-use super::round::{Files, Source, remove};
+use super::files::{Files, remove};
+use super::round::Source;
 use super::volume::{Volume, Which};
 use crate::error::{Error, Result};
 use crate::host::Cx;

@@ -1,18 +1,15 @@
 //! One round of one volume on the node that sends: its snapshots, its record, the lists of what peers are behind.
 
 use super::chain::settle::{self, Hands};
-use super::chain::{Chain, Id, Seen, Step};
-use super::target::{program, state_file};
+use super::chain::{Chain, Seen, Step};
+use super::files::{Files, program, remove, write_state};
 use super::volume::{Volume, Which};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Cx;
-use crate::state::authority::{read_json, write_json};
 use crate::state::replica::Image;
-use crate::state::{atomic, stamp};
-use chrono::{DateTime, Local};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -21,65 +18,6 @@ pub(super) const LIST: Duration = Duration::from_secs(600);
 
 /// The rounds of this command: the drivers of all ways that a volume goes share one.
 static ROUNDS: Mutex<Vec<Weak<Round>>> = Mutex::new(Vec::new());
-
-/// The files of one section here.
-pub(super) struct Files<'a>(pub(super) &'a Cx<'a>);
-
-impl Files<'_> {
-    fn path(&self, what: &str) -> PathBuf {
-        self.0.host.paths.service_var(self.0.service).join(format!("{}.{what}", self.0.rid))
-    }
-
-    /// What the chain says of this node, as far as it can be read: what is lost is compared anew.
-    pub(super) fn chain(&self) -> Chain {
-        let read = read_json::<Chain>(&self.path("chain.json"));
-        if let Some(why) = read.fault() {
-            self.0.log.warning(format!("{why}: what was to be sent by lists of changes is found by comparing"));
-        }
-        let node = &self.0.host.node;
-        read.known().filter(|chain| chain.node == *node).cloned().unwrap_or_else(|| Chain::new(node))
-    }
-
-    /// There is one.
-    pub(super) fn has_chain(&self) -> bool {
-        self.path("chain.json").exists()
-    }
-
-    /// The list of what `peer` is behind.
-    pub(super) fn behind(&self, peer: &str) -> PathBuf {
-        self.path(&format!("behind.{peer}"))
-    }
-
-    /// A list that is needed for a moment.
-    pub(super) fn passing(&self, what: &str, peer: &str) -> PathBuf {
-        self.path(&format!("{what}.{peer}"))
-    }
-
-    /// Puts the chain on the disk, then removes the lists that it does not name.
-    pub(super) fn save(&self, chain: &Chain) -> Result<()> {
-        write_json(&self.path("chain.json"), chain)?;
-        for (peer, _) in chain.peers.iter().filter(|(_, reach)| !reach.listed) {
-            _ = std::fs::remove_file(self.behind(peer)); // of no use, and no harm
-        }
-        Ok(())
-    }
-
-    /// Nothing is known any more.
-    pub(super) fn forget(&self) -> Result<()> {
-        for peer in self.chain().peers.keys() {
-            _ = std::fs::remove_file(self.behind(peer));
-        }
-        remove(&self.path("chain.json"))
-    }
-}
-
-/// Removes a file that may not be there.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
-        _ => Ok(()),
-    }
-}
 
 /// Does what the chain decides, on the real volume.
 pub(super) struct Source<'a> {
@@ -235,11 +173,4 @@ impl Round {
         }
         received
     }
-}
-
-/// The state file of 2014: when the base was frozen, and its name.
-pub(super) fn write_state(cx: &Cx, id: &Id, at: DateTime<Local>) -> Result<()> {
-    atomic::write(&state_file(cx.host, cx.service, cx.rid), format!("{};{id}\n", stamp::format(at)).as_bytes())?;
-    cx.log.info(format!("update state file with snap uuid {id}"));
-    Ok(())
 }

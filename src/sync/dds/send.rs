@@ -2,8 +2,8 @@
 
 use super::Sender;
 use super::chain::Way;
-use super::round::{Files, LIST, Round, remove};
-use super::target::program;
+use super::files::{Files, program, remove};
+use super::round::{LIST, Round};
 use crate::cmd::{Cmd, End, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;

@@ -2,7 +2,7 @@
 //! full the snapshots are.
 
 use super::Sender;
-use super::round::Files;
+use super::files::Files;
 use super::volume::{Look, Volume, Which};
 use crate::host::Cx;
 use crate::report::Probe;

@@ -1,12 +1,13 @@
 //! The receiving side of dds: what a sender's words come to on this node, and what the device here is.
 
+use super::files::{program, state_file};
 use super::moved;
 use super::words::{self, Words};
 use crate::cmd::Cmd;
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
+use crate::host::Cx;
 use crate::host::device::{self, Place};
-use crate::host::{Cx, Host};
 use crate::state::gate::{Detail, Held};
 use crate::state::replica::{Image, State};
 use crate::state::{atomic, stamp};
@@ -259,11 +260,6 @@ fn in_use(cx: &Cx, place: &str, number: &str) -> String {
     format!("{place} is in use there ({users}): what is in use is not overwritten. on {}: {remedy}", cx.host.node)
 }
 
-/// The file of 2014 that tells when the image here was frozen, and its id.
-pub(super) fn state_file(host: &Host, service: &str, rid: &str) -> PathBuf {
-    host.paths.var.join(format!("{service}_{rid}_dds_state"))
-}
-
 /// A delta fits what it begins at, and nothing else; one that begins nowhere has all that differs.
 fn begins_here(cx: &Cx, base: Option<&str>, held: &Held) -> Result<()> {
     let (rid, node) = (cx.rid, &cx.host.node);
@@ -282,19 +278,6 @@ fn begins_here(cx: &Cx, base: Option<&str>, held: &Held) -> Result<()> {
 /// An instant in a header: RFC 3339, or as in state files.
 fn instant(text: &str) -> Option<DateTime<Local>> {
     DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Local)).ok().or_else(|| stamp::parse(text))
-}
-
-/// The program dds: beside this one, else in PATH.
-pub(super) fn program(host: &Host) -> std::result::Result<String, String> {
-    let beside = host.paths.program.parent().map(|folder| folder.join("dds")).filter(|p| p.is_file());
-    let found = beside.or_else(|| which::which("dds").ok());
-    found.map(|p| p.display().to_string()).ok_or_else(|| {
-        format!(
-            "the program dds is not there, neither beside {} nor in PATH. it comes with svcmgr: install both on {}",
-            host.paths.program.display(),
-            host.node
-        )
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cmd::replay::Replay;
 use crate::config::scope::Scope;
+use crate::host::Host;
 use crate::log::{Logger, Memory};
 use std::sync::Arc;
 
