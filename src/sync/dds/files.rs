@@ -16,9 +16,14 @@ impl Files<'_> {
         self.0.host.paths.service_var(self.0.service).join(format!("{}.{what}", self.0.rid))
     }
 
+    /// Where the chain is kept.
+    pub(super) fn record(&self) -> PathBuf {
+        self.path("chain.json")
+    }
+
     /// What the chain says of this node, as far as it can be read: what is lost is compared anew.
     pub(super) fn chain(&self) -> Chain {
-        let read = read_json::<Chain>(&self.path("chain.json"));
+        let read = read_json::<Chain>(&self.record());
         if let Some(why) = read.fault() {
             self.0.log.warning(format!("{why}: what was to be sent by lists of changes is found by comparing"));
         }
@@ -28,7 +33,7 @@ impl Files<'_> {
 
     /// There is one.
     pub(super) fn has_chain(&self) -> bool {
-        self.path("chain.json").exists()
+        self.record().exists()
     }
 
     /// The list of what `peer` is behind.
@@ -43,7 +48,7 @@ impl Files<'_> {
 
     /// Puts the chain on the disk, then removes the lists that it does not name.
     pub(super) fn save(&self, chain: &Chain) -> Result<()> {
-        write_json(&self.path("chain.json"), chain)?;
+        write_json(&self.record(), chain)?;
         for (peer, _) in chain.peers.iter().filter(|(_, reach)| !reach.listed) {
             _ = std::fs::remove_file(self.behind(peer)); // of no use, and no harm
         }
@@ -55,7 +60,7 @@ impl Files<'_> {
         for peer in self.chain().peers.keys() {
             _ = std::fs::remove_file(self.behind(peer));
         }
-        remove(&self.path("chain.json"))
+        remove(&self.record())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::state::replica::Image;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -91,8 +91,8 @@ impl Hands for Source<'_> {
 
 /// A round under way.
 pub(super) struct Round {
-    service: String,
-    rid: String,
+    /// Its record: there is one of each section.
+    record: PathBuf,
     pub(super) volume: Volume,
     snap_size: Option<i64>,
     chain: Mutex<Chain>,
@@ -105,7 +105,8 @@ impl Round {
     pub(super) fn begin(cx: &Cx, volume: Volume, snap_size: Option<i64>, peers: Vec<String>) -> Result<Arc<Self>> {
         let mut rounds = ROUNDS.lock().unwrap_or_else(PoisonError::into_inner);
         rounds.retain(|r| r.strong_count() > 0);
-        let same = |r: &Arc<Self>| r.service == cx.service && r.rid == cx.rid && (&r.volume.vg, &r.volume.lv) == (&volume.vg, &volume.lv);
+        let record = Files(cx).record();
+        let same = |r: &Arc<Self>| r.record == record && (&r.volume.vg, &r.volume.lv) == (&volume.vg, &volume.lv);
         if let Some(round) = rounds.iter().filter_map(Weak::upgrade).find(same) {
             round.chain().know(peers);
             return Ok(round);
@@ -116,8 +117,7 @@ impl Round {
         let mut source = Source { cx, volume: &volume, snap_size };
         let seen = settle::settle(&mut chain, &mut source)?;
         settle::freeze(&mut chain, &mut source, &seen, cx.host.clock.now())?;
-        let (service, rid) = (cx.service.to_owned(), cx.rid.to_owned());
-        let round = Arc::new(Self { service, rid, volume, snap_size, chain: Mutex::new(chain), confirmed: Mutex::default() });
+        let round = Arc::new(Self { record, volume, snap_size, chain: Mutex::new(chain), confirmed: Mutex::default() });
         rounds.push(Arc::downgrade(&round));
         Ok(round)
     }
