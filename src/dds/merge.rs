@@ -66,12 +66,7 @@ fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
     let store = Store::open(cow)?;
     store.source().refuse_same(dest, "destination")?;
     let dest = Dest::open(dest, false)?;
-    let mut areas = store.areas(dest.size());
-    while areas.advance()?.is_some() {}
-    if areas.odd() > 0 {
-        let why = format!("damaged: {} of its records point outside its data", areas.odd());
-        return Err(Error::new(format!("store {}", cow.display()), why));
-    }
+    sound(&store, dest.size())?;
     applied(&dest, |feed| {
         let mut fetch = Fetch { store: &store, feed, volume: dest.size(), load: feed.take()?, from: Vec::new() };
         let mut report = Report::of(store.header());
@@ -86,6 +81,17 @@ fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
         store.still_valid()?;
         Ok(report)
     })
+}
+
+/// The whole table is good, for a destination of so many bytes.
+fn sound(store: &Store, volume: u64) -> Result<()> {
+    let mut areas = store.areas(volume);
+    while areas.advance()?.is_some() {}
+    if areas.odd() > 0 {
+        let why = format!("damaged: {} of its records point outside its data", areas.odd());
+        return Err(Error::new(format!("store {}", store.source().path().display()), why));
+    }
+    Ok(())
 }
 
 /// Reads chunks of a store where they lie.
