@@ -4,7 +4,7 @@ use super::args::Args;
 use super::buffer::{Piece, push};
 use super::dest::Dest;
 use super::error::{Error, Result};
-use super::extract::LOADS;
+use super::extract::{WORKERS, loads};
 use super::flow::{self, Feed, Load};
 use super::place::reason;
 use super::report::Report;
@@ -55,10 +55,11 @@ fn seekable(path: &Path) -> Result<bool> {
 fn streamed(input: &File, dest: &Path) -> Result<Report> {
     super::output::widen(input);
     let dest = Dest::open(dest, false)?;
-    applied(&dest, |feed| {
+    let read = |feed: &Feed| {
         let (header, exceptions) = Reader::new(input, feed, dest.size())?.read()?;
         Ok(Report { exceptions, ..Report::of(header) })
-    })
+    };
+    applied(&dest, read, |_| Ok(()), || Ok(()))
 }
 
 /// A stream in a file, or a store: its data are where its records say. The whole table is checked before the first write.
@@ -67,8 +68,8 @@ fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
     store.source().refuse_same(dest, "destination")?;
     let dest = Dest::open(dest, false)?;
     sound(&store, dest.size())?;
-    applied(&dest, |feed| {
-        let mut fetch = Fetch { store: &store, feed, volume: dest.size(), load: feed.take()?, from: Vec::new() };
+    let plan = |feed: &Feed| {
+        let mut fetch = Fetch { store: &store, feed, volume: dest.size(), load: feed.take()? };
         let mut report = Report::of(store.header());
         let mut areas = store.areas(dest.size());
         while let Some(area) = areas.advance()? {
@@ -77,10 +78,10 @@ fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
                 fetch.chunk(record)?;
             }
         }
-        fetch.send()?;
-        store.still_valid()?;
+        feed.send(fetch.load)?;
         Ok(report)
-    })
+    };
+    applied(&dest, plan, |load| store.source().read_pieces(&mut load.buffer, &load.from), || store.still_valid())
 }
 
 /// The whole table is good, for a destination of so many bytes.
@@ -94,14 +95,12 @@ fn sound(store: &Store, volume: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads chunks of a store where they lie.
+/// Says of chunks of a store where they lie, and where they belong.
 struct Fetch<'a> {
     store: &'a Store,
     feed: &'a Feed,
     volume: u64,
     load: Load,
-    /// Where in the store the load's bytes are.
-    from: Vec<Piece>,
 }
 
 impl Fetch<'_> {
@@ -116,11 +115,12 @@ impl Fetch<'_> {
         let mut done = 0;
         while done < chunk {
             if self.load.room() == 0 {
-                self.send()?;
+                let full = std::mem::replace(&mut self.load, self.feed.take()?);
+                self.feed.send(full)?;
             }
             let (at, offset) = (self.load.len, record.old * chunk + done);
             let len = usize::try_from(chunk - done).unwrap_or(usize::MAX).min(self.load.room());
-            push(&mut self.from, Piece { offset: record.new * chunk + done, at, len });
+            push(&mut self.load.from, Piece { offset: record.new * chunk + done, at, len });
             let wanted = usize::try_from(self.volume.saturating_sub(offset)).unwrap_or(usize::MAX).min(len);
             if wanted > 0 {
                 push(&mut self.load.pieces, Piece { offset, at, len: wanted });
@@ -130,23 +130,27 @@ impl Fetch<'_> {
         }
         Ok(())
     }
-
-    fn send(&mut self) -> Result<()> {
-        self.store.source().read_pieces(&mut self.load.buffer, &self.from)?;
-        self.from.clear();
-        let full = std::mem::replace(&mut self.load, self.feed.take()?);
-        self.feed.send(full)
-    }
 }
 
-/// Writes what `fill` hands on, and flushes it. A failure says how much of the destination is new.
-fn applied(dest: &Dest, fill: impl FnOnce(&Feed) -> Result<Report>) -> Result<Report> {
+/// Writes what `fill` hands on and `fetch` makes whole, and flushes it if it is `complete`. Loads are written in any order: no chunk comes twice. A
+/// failure says how much of the destination is new.
+fn applied(
+    dest: &Dest,
+    fill: impl FnOnce(&Feed) -> Result<Report>,
+    fetch: impl Fn(&mut Load) -> Result<()> + Sync,
+    complete: impl FnOnce() -> Result<()>,
+) -> Result<Report> {
     let written = AtomicU64::new(0);
-    let write = |load: &Load| {
+    let write = |load: &mut Load| {
+        fetch(load)?;
         written.fetch_add(load.pieces.iter().map(|p| p.len as u64).sum(), Ordering::Relaxed); // before: a write may fail half way
         dest.write_pieces(load.filled(), &load.pieces)
     };
-    let done = flow::run(LOADS.0, LOADS.1, fill, write).and_then(|report| dest.sync().map(|()| report));
+    let done = flow::spread(loads(), WORKERS, fill, write, |_| Ok(())).and_then(|report| {
+        complete()?;
+        dest.sync()?;
+        Ok(report)
+    });
     done.map_err(|e| match written.into_inner() {
         0 => e.hint(format!("Nothing was written to {}", dest.path().display())),
         bytes => torn(e, dest, bytes),

@@ -1,26 +1,26 @@
 //! The stream of 2010: header, then each area followed by its data, up to the first area that is not full. A store of its own, if kept in a file.
 
 use super::buffer::{Piece, push};
-use super::device::Source;
 use super::error::{Error, Result};
 use super::flow::{Feed, Load};
 use super::store::{Area, Header, RECORD, Record};
 use std::io::Read;
 
-/// Makes the stream. The last bytes are held back until `finish`: whoever reads knows by them that it is complete.
+/// Makes the stream: loads whose bytes are there, but for the pieces, which are to be read from the source. The last one is marked: whoever reads
+/// the stream knows by it that it is complete, so it must not go before that is known.
 #[derive(Debug)]
 pub struct Writer<'a> {
     feed: &'a Feed,
-    source: &'a Source,
+    /// Size of the source, bytes.
+    volume: u64,
     header: Header,
     load: Load,
-    written: u64,
 }
 
 impl<'a> Writer<'a> {
-    /// Begins with the header; data are read from `source`.
-    pub fn new(feed: &'a Feed, source: &'a Source, header: Header) -> Result<Self> {
-        let mut writer = Self { feed, source, header, load: feed.take()?, written: 0 };
+    /// Begins with the header; the source has `volume` bytes.
+    pub fn new(feed: &'a Feed, volume: u64, header: Header) -> Result<Self> {
+        let mut writer = Self { feed, volume, header, load: feed.take()? };
         writer.bytes(&header.bytes())?;
         writer.zeroes(header.chunk - Header::LEN as u64)?;
         Ok(writer)
@@ -35,32 +35,28 @@ impl<'a> Writer<'a> {
         self.zeroes(self.header.chunk - area.count() * RECORD as u64)?;
         for record in area.records() {
             let offset = record.old * self.header.chunk;
-            let there = self.source.size().saturating_sub(offset).min(self.header.chunk);
+            let there = self.volume.saturating_sub(offset).min(self.header.chunk);
             self.data(offset, there)?;
             self.zeroes(self.header.chunk - there)?;
         }
         Ok(())
     }
 
-    /// Sends what was held back if `complete` agrees; the length of the stream in bytes.
-    pub fn finish(mut self, complete: impl FnOnce() -> Result<()>) -> Result<u64> {
-        self.source.read_pieces(&mut self.load.buffer, &self.load.pieces)?;
-        complete()?;
-        self.feed.send(self.load)?;
-        Ok(self.written)
+    /// Sends the last load.
+    pub fn finish(mut self) -> Result<()> {
+        self.load.last = true;
+        self.feed.send(self.load)
     }
 
     /// Reserves up to `len` bytes; where, and how many. Sends a full load only when more is to come.
     fn reserve(&mut self, len: u64) -> Result<(usize, usize)> {
         if self.load.room() == 0 {
-            self.source.read_pieces(&mut self.load.buffer, &self.load.pieces)?;
             let full = std::mem::replace(&mut self.load, self.feed.take()?);
             self.feed.send(full)?;
         }
         let at = self.load.len;
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(self.load.room());
         self.load.len += len;
-        self.written += len as u64;
         Ok((at, len))
     }
 
