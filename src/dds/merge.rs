@@ -59,7 +59,8 @@ fn streamed(input: &File, dest: &Path) -> Result<Report> {
         let (header, exceptions) = Reader::new(input, feed, dest.size())?.read()?;
         Ok(Report { exceptions, ..Report::of(header) })
     };
-    applied(&dest, read, |_| Ok(()), || Ok(()))
+    let writers = if dest.is_device() { WORKERS } else { 1 }; // the kernel lets one at a time write to a file
+    applied(&dest, writers, read, |_| Ok(()), || Ok(()))
 }
 
 /// A stream in a file, or a store: its data are where its records say. The whole table is checked before the first write.
@@ -81,7 +82,7 @@ fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
         feed.send(fetch.load)?;
         Ok(report)
     };
-    applied(&dest, plan, |load| store.source().read_pieces(&mut load.buffer, &load.from), || store.still_valid())
+    applied(&dest, WORKERS, plan, |load| store.source().read_pieces(&mut load.buffer, &load.from), || store.still_valid())
 }
 
 /// The whole table is good, for a destination of so many bytes.
@@ -132,10 +133,11 @@ impl Fetch<'_> {
     }
 }
 
-/// Writes what `fill` hands on and `fetch` makes whole, and flushes it if it is `complete`. Loads are written in any order: no chunk comes twice. A
+/// Writes what `fill` hands on and `fetch` makes whole, and flushes it if it is `complete`. Several loads are written at a time: no chunk comes twice. A
 /// failure says how much of the destination is new.
 fn applied(
     dest: &Dest,
+    workers: usize,
     fill: impl FnOnce(&Feed) -> Result<Report>,
     fetch: impl Fn(&mut Load) -> Result<()> + Sync,
     complete: impl FnOnce() -> Result<()>,
@@ -146,7 +148,7 @@ fn applied(
         written.fetch_add(load.pieces.iter().map(|p| p.len as u64).sum(), Ordering::Relaxed); // before: a write may fail half way
         dest.write_pieces(load.filled(), &load.pieces)
     };
-    let done = flow::spread(loads(), WORKERS, fill, write, |_| Ok(())).and_then(|report| {
+    let done = flow::spread(loads(), workers, fill, write, |_| Ok(())).and_then(|report| {
         complete()?;
         dest.sync()?;
         Ok(report)
