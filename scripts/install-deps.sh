@@ -32,6 +32,7 @@ kpartx            kpartx
 fdisk             sfdisk
 xz-utils          xz
 zstd              zstd
+docker.io         dockerd
 "
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 /// Refuses on a frozen service, and on one that a cluster manager drives unless `--cluster`.
 pub fn allowed(service: &Service, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<()> {
-    // 2014: `json env` is the one view that a freeze and the safety net stop
-    let open = matches!(info.class, Class::View | Class::Config | Class::Freeze | Class::Peer) && info.id != Id::JsonEnv;
+    // 2014: `json env` is the one view that a freeze and the safety net stop; `docker` changes what it likes
+    let open =
+        matches!(info.class, Class::View | Class::Config | Class::Freeze | Class::Peer) && !matches!(info.id, Id::JsonEnv | Id::Docker);
     if open {
         return Ok(());
     }
@@ -32,7 +33,15 @@ pub fn allowed(service: &Service, host: &Host, log: &Logger, info: &Info, option
     }
     let exempt = matches!(
         info.id,
-        Id::Boot | Id::StartStandby | Id::ResourceMonitor | Id::PreSync | Id::PostSync | Id::SyncDrp | Id::SyncNodes | Id::SyncAll
+        Id::Boot
+            | Id::StartStandby
+            | Id::ResourceMonitor
+            | Id::PreSync
+            | Id::PostSync
+            | Id::SyncDrp
+            | Id::SyncNodes
+            | Id::SyncAll
+            | Id::Docker
     );
     if exempt || service.hbs().next().is_none() {
         return Ok(());

@@ -4,7 +4,7 @@ use super::select::Selection;
 use super::{Group, Id};
 use crate::host::Host;
 use crate::report::ServiceReport;
-use crate::resource::Sequence;
+use crate::resource::{Resource, Sequence};
 use crate::service::{Res, Service};
 use serde::Serialize;
 
@@ -139,23 +139,58 @@ pub fn plan(service: &Service, host: &Host, name: &str, pass: &Pass, selection: 
         let mut members: Vec<&Res> = service
             .resources
             .iter()
-            .filter(|r| r.run().is_some() && is_part(r, part, pass.groups))
-            .filter(|r| !r.disable && !r.no_action() && selection.has(&r.rid) && (!pass.standby_only || r.standby))
+            .filter(|r| r.run().is_some_and(|run| run.inside().is_none()) && is_part(r, part, pass.groups))
             .collect();
         sort(&mut members, pass);
-        for member in members {
-            let set = member.set();
-            let step = step(member, host, pass, report);
-            match stages.last_mut() {
-                Some(Stage { set: last, steps, .. }) if *last == set => steps.push(step),
-                _ => {
-                    let parallel = service.parallel_sets.contains(&set_name(member));
-                    stages.push(Stage { set, parallel, steps: vec![step] });
-                }
+        for set in members.chunk_by(|a, b| a.set() == b.set()) {
+            for res in in_order(service, set, pass, selection) {
+                add(&mut stages, service, res, step(res, host, pass, report));
             }
         }
     }
     Plan { service: service.name.clone(), action: name.into(), first: Vec::new(), refused: None, stages }
+}
+
+/// The action is about it.
+fn wanted(res: &Res, pass: &Pass, selection: &Selection) -> bool {
+    !res.disable && !res.no_action() && selection.has(&res.rid) && (!pass.standby_only || res.standby)
+}
+
+/// The members of a set that the action is about, with the addresses in them: an address is in its container's network,
+/// so it comes after that and goes before. Those of members that act at the same time come after, or go before, them all.
+fn in_order<'a>(service: &'a Service, set: &[&'a Res], pass: &Pass, selection: &Selection) -> Vec<&'a Res> {
+    let parallel = set.first().is_some_and(|r| service.parallel_sets.contains(&set_name(r)));
+    let groups: Vec<&[&Res]> = if parallel { vec![set] } else { set.chunks(1).collect() };
+    let mut order = Vec::new();
+    for group in groups {
+        let own = group.iter().copied().filter(|r| wanted(r, pass, selection));
+        let inner = group.iter().flat_map(|r| tenants(service, r, pass, selection));
+        match pass.verb {
+            Verb::Stop => order.extend(inner.chain(own)),
+            _ => order.extend(own.chain(inner)),
+        }
+    }
+    order
+}
+
+/// The addresses in the container `res` that go with it: those selected, and all when the container is.
+fn tenants<'a>(service: &'a Service, res: &Res, pass: &Pass, selection: &Selection) -> Vec<&'a Res> {
+    let follows = wanted(res, pass, selection);
+    let inside = service.resources.iter().filter(|r| r.run().and_then(Resource::inside) == Some(&res.rid));
+    let mut inside: Vec<&Res> = inside.filter(|r| !r.disable && !r.no_action() && (follows || wanted(r, pass, selection))).collect();
+    inside.sort_by(|a, b| if pass.verb == Verb::Stop { b.rid.cmp(&a.rid) } else { a.rid.cmp(&b.rid) });
+    inside
+}
+
+fn add(stages: &mut Vec<Stage>, service: &Service, res: &Res, step: Step) {
+    let set = res.set();
+    match stages.last_mut() {
+        Some(Stage { set: last, steps, .. }) if *last == set => steps.push(step),
+        _ => {
+            let parallel = service.parallel_sets.contains(&set_name(res));
+            stages.push(Stage { set, parallel, steps: vec![step] });
+        }
+    }
 }
 
 /// `fs:a`, as `[subset#fs:a]` names it: by the kind of section, not the full type.

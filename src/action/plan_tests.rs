@@ -57,9 +57,36 @@ mnt = /srv/z
 disable = true
 ";
 
+const CONTAINERS: &str = "
+[DEFAULT]
+nodes = n1
+service_type = TST
+[ip#0]
+type = docker
+ipname = 10.0.0.10
+ipdev = eth0
+[ip#1]
+container_rid = container#1
+ipname = 10.0.0.11
+ipdev = eth0
+[ip#2]
+ipname = 10.0.0.12
+ipdev = eth0
+[container#1]
+type = docker
+run_image = a:1
+[container#0]
+type = docker
+run_image = a:1
+";
+
 fn shown(node: &str, pass: &Pass, options: &Options) -> String {
+    shown_of(ENV, node, pass, options)
+}
+
+fn shown_of(env: &str, node: &str, pass: &Pass, options: &Options) -> String {
     let host = Host::fake(node, Path::new("/nowhere"));
-    let env = EnvFile::parse(Path::new("x.env"), ENV).unwrap();
+    let env = EnvFile::parse(Path::new("x.env"), env).unwrap();
     let service = build::build(&host, "x", Arc::new(env)).unwrap();
     let selection = Selection::of(&service, options).unwrap();
     let plan = plan(&service, &host, "x", pass, &selection, None);
@@ -97,6 +124,25 @@ fn groups_and_selections() {
     assert_eq!(shown("n1", &of(Id::StartGroup(Group::Fs)), &only(&[], &[])), "loop#1 vg#1 fs#2 fs#1 fs#3|fs#4");
     assert_eq!(shown("n1", &of(Id::StartGroup(Group::Loop)), &only(&[], &[])), "loop#1");
     assert_eq!(shown("n1", &Pass::START, &only(&["fs#1", "app"], &["front"])), "ip#2 fs#1 app#3 app#2 app#1");
+}
+
+#[test]
+fn an_address_goes_with_its_container() {
+    let parallel = CONTAINERS.replace("run_image = a:1", "run_image = a:1\nsubset = s") + "[subset#container:s]\nparallel = true\n";
+    let of = |env: &str, pass: &Pass, rids: &[&str]| {
+        let options = Options { rids: rids.iter().map(|s| (*s).to_owned()).collect(), ..Options::default() };
+        shown_of(env, "n1", pass, &options)
+    };
+    let (start, stop) = (Pass::START, Pass::stop(false));
+    assert_eq!(of(CONTAINERS, &start, &[]), "ip#2 container#0 ip#0 container#1 ip#1");
+    assert_eq!(of(CONTAINERS, &stop, &[]), "ip#1 container#1 ip#0 container#0 ip#2");
+    assert_eq!(of(&parallel, &start, &[]), "ip#2 container#0|container#1 ip#0 ip#1");
+    assert_eq!(of(&parallel, &stop, &[]), "ip#1 ip#0 container#1|container#0 ip#2");
+    // alone it goes alone; the container takes it along
+    assert_eq!(of(CONTAINERS, &start, &["ip#0"]), "ip#0");
+    assert_eq!(of(CONTAINERS, &stop, &["container#1"]), "ip#1 container#1");
+    assert_eq!(of(CONTAINERS, &Pass::of(Id::StartGroup(Group::Ip), false).unwrap(), &[]), "ip#2");
+    assert_eq!(of(CONTAINERS, &Pass::of(Id::StopGroup(Group::Container), false).unwrap(), &[]), "ip#1 container#1 ip#0 container#0");
 }
 
 #[test]

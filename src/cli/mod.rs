@@ -3,6 +3,7 @@
 pub mod args;
 pub mod config;
 pub mod console;
+mod docker;
 pub mod freezer;
 mod help;
 pub mod nodemgr;
@@ -118,7 +119,7 @@ fn session(args: Args, name: String) -> Result<Session> {
     let stderr = Palette::new(args.color, std::io::stderr().is_terminal(), no_color);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // a view and a dry run cannot change the host, whatever a driver tries
-    let looks = args.options.dry_run || action::find(&args.action).is_some_and(|a| a.class == Class::View);
+    let looks = args.options.dry_run || action::find(&args.action).is_some_and(|a| a.class == Class::View && a.id != Id::Docker);
     let runner: Arc<dyn Runner> = if looks { Arc::new(ReadOnly::new(Arc::new(SystemRunner))) } else { Arc::new(SystemRunner) };
     let host =
         Host { runner, clock, node: node.to_string_lossy().to_lowercase(), peers: Peers::new(&conf), facts: Facts::default(), paths, conf };
@@ -205,13 +206,13 @@ fn act(session: &mut Session, program: &Program) -> Result<u8> {
     if matches!(info.class, Class::Peer) {
         return peer::run(session, info);
     }
-    if info.id == Id::Docker {
-        return Err(Error::text("the docker passthrough is not supported by this version"));
-    }
     if info.id == Id::Gone {
         return Err(Error::text(format!("{} is not carried over from 2014: see docs/compatibility.md", session.args.words.join(" "))));
     }
     let names = targets::select(session, program, info)?;
+    if info.id == Id::Docker {
+        return docker::run(session, info, &names);
+    }
     if let Some(seconds) = session.args.watch.filter(|_| info.id == Id::PrintStatus) {
         return watch(session, info, &names, seconds);
     }

@@ -286,3 +286,8 @@ pub trait Runner: Send + Sync {
 pub fn not_found(program: &str) -> String {
     format!("{program} does not exist or not in path or is not executable")
 }
+
+/// Where the program `name` is, as a command would find it.
+pub fn find(name: &str) -> Option<PathBuf> {
+    which::which_in(name, Some(spawn::search_path()), ".").ok()
+}

@@ -69,7 +69,7 @@ fn identity(name: &str) -> Result<Identity, String> {
 }
 
 /// `PATH` with the folders of system programs after it.
-fn search_path() -> String {
+pub(super) fn search_path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     let mut folders: Vec<&str> = own.split(':').filter(|f| !f.is_empty()).collect();
     for folder in SYSTEM_PATH {

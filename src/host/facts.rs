@@ -1,5 +1,6 @@
 //! Facts of the host, read once per command and forgotten after a change: mounts, addresses, loops, names, volumes.
 
+use super::engine::{Engine, Silence};
 use super::patience::within;
 use crate::cmd::{Cmd, Runner};
 use std::collections::{HashMap, HashSet};
@@ -77,6 +78,9 @@ pub struct VolumeGroup {
 
 type Cached<T> = Mutex<Option<Arc<T>>>;
 
+/// What a docker engine has said, or why it did not.
+pub type Heard = Arc<Result<Engine, Silence>>;
+
 /// The cache.
 #[derive(Default)]
 pub struct Facts {
@@ -87,6 +91,7 @@ pub struct Facts {
     addresses: Cached<Vec<Address>>,
     loops: Cached<Vec<Loop>>,
     volume_groups: Cached<HashMap<String, VolumeGroup>>,
+    engines: Mutex<HashMap<PathBuf, Heard>>,
     names: Mutex<HashMap<String, Option<IpAddr>>>,
     real: Mutex<HashMap<String, String>>,
 }
@@ -117,6 +122,9 @@ impl Facts {
         clear(&self.volume_groups);
         if let Ok(mut real) = self.real.lock() {
             real.clear();
+        }
+        if let Ok(mut engines) = self.engines.lock() {
+            engines.clear();
         }
     }
 
@@ -225,6 +233,23 @@ impl Facts {
     /// Volume groups by name; `None` when LVM does not answer.
     pub fn volume_group(&self, runner: &dyn Runner, name: &str) -> Option<VolumeGroup> {
         cached(&self.volume_groups, || read_volume_groups(runner)).get(name).cloned()
+    }
+
+    /// What the docker engine at `socket` has said since the last change, if it was asked.
+    pub fn heard(&self, socket: &Path) -> Option<Heard> {
+        self.engines.lock().ok()?.get(socket).cloned()
+    }
+
+    /// What the docker engine at `socket` says of `about`; asked once a command and change, always about the same.
+    pub fn engine(&self, runner: &dyn Runner, socket: &Path, about: &[&str]) -> Heard {
+        if let Some(heard) = self.heard(socket) {
+            return heard;
+        }
+        let heard = Arc::new(Engine::ask(runner, socket, about));
+        if let Ok(mut engines) = self.engines.lock() {
+            engines.insert(socket.into(), heard.clone());
+        }
+        heard
     }
 
     /// The first address of `name`; asked of the resolver at most once per command, for at most 5 s.

@@ -3,12 +3,14 @@
 pub mod boot;
 pub mod device;
 pub mod disks;
+pub mod engine;
 pub mod facts;
 pub mod holders;
 pub mod lock;
 pub mod paths;
 pub mod patience;
 pub mod peers;
+pub mod processes;
 
 use crate::clock::Clock;
 use crate::cmd::{Cmd, End, Output, Runner};

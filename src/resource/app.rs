@@ -1,5 +1,6 @@
 //! app: a launcher script, from an `[app#N]` section or an S/K/C link in the launcher folder.
 
+use super::common::last_lines;
 use super::{Done, Driver, Dropped, Resource, Sequence};
 use crate::cmd::{Cmd, End, Sink};
 use crate::config::keyword::{
@@ -13,7 +14,6 @@ use crate::host::{Cx, Host};
 use crate::report::Probe;
 use crate::status::Status;
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -177,21 +177,6 @@ impl App {
         }
         Err(Error::Reported)
     }
-}
-
-/// The last lines of `file` behind byte `from`: what the launcher has written this time.
-fn last_lines(file: &Path, from: u64) -> Option<String> {
-    const LINES: usize = 5;
-    const BYTES: u64 = 4096;
-    let mut file = std::fs::File::open(file).ok()?;
-    let end = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(from.max(end.saturating_sub(BYTES)))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(BYTES).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
-    (!last.is_empty()).then(|| last.join("\n"))
 }
 
 impl Resource for App {

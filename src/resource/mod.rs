@@ -1,6 +1,7 @@
 //! Things that start and stop: the contract of a driver, and one file for each.
 
 pub mod app;
+pub mod common;
 pub mod docker;
 pub mod fs;
 pub mod hb;
@@ -61,6 +62,11 @@ pub trait Resource: Send + Sync {
 
     /// For apps: the sequence number of an action.
     fn sequence(&self, _action: Sequence) -> Option<i64> {
+        None
+    }
+
+    /// The rid of the container it is in: started right after that, and stopped right before.
+    fn inside(&self) -> Option<&str> {
         None
     }
 

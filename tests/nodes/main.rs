@@ -20,7 +20,9 @@ mod copies;
 mod damage;
 mod danger;
 mod dead_peers;
+mod docker;
 mod dst_snap;
+mod engine;
 mod failover;
 mod faults;
 mod handover;
@@ -35,6 +37,7 @@ mod steps;
 mod story;
 mod sync;
 mod takeover;
+mod tutorial;
 mod where_is;
 mod writer;
 

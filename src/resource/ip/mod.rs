@@ -1,6 +1,9 @@
-//! ip: a service address on an interface of this node.
+//! ip: a service address on an interface of this node, or in a container.
 
-use super::{Done, Driver, Dropped, Resource, not_yet};
+mod container;
+
+use super::common::dockerd::Daemon;
+use super::{Done, Driver, Dropped, Resource};
 use crate::cmd::{Cmd, End};
 use crate::config::keyword::{Keyword, Type::Text};
 use crate::config::scope::Params;
@@ -23,8 +26,8 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("ipname", Text, "host name or address").required().example("10.0.0.10"),
         Keyword::new("ipdev", Text, "interface that gets the address").required().example("eth0"),
         Keyword::new("netmask", Text, "dotted quad or prefix length; default: that of the interface's first address"),
-        Keyword::new("gateway", Text, "default route (addresses of containers only)"),
-        Keyword::new("container_rid", Text, "put the address into this container (type = docker)"),
+        Keyword::new("gateway", Text, "default route of the container (with container_rid)"),
+        Keyword::new("container_rid", Text, "puts the address into this docker container; default with type = docker: container#0"),
         Keyword::new("zone", Text, "accepted, unused on Linux"),
     ],
     build,
@@ -39,7 +42,6 @@ struct Ip {
     name: String,
     dev: String,
     netmask: Option<String>,
-    container: Option<String>,
     announced: bool,
     alias: bool,
 }
@@ -52,37 +54,83 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
     let docker = p.text("type").is_some_and(|t| t.eq_ignore_ascii_case("docker"));
     let container = p.text("container_rid").map(str::to_owned).or_else(|| docker.then(|| "container#0".to_owned()));
     let tags = p.words("tags");
-    Ok(Box::new(Ip {
-        name: name.into(),
-        dev: dev.into(),
-        netmask: p.text("netmask").map(str::to_owned),
-        container,
-        announced: !tags.iter().any(|t| t == "nonrouted"),
-        alias: !tags.iter().any(|t| t == "noalias"),
-    }))
+    let tagged = |tag: &str| tags.iter().any(|t| t == tag);
+    let netmask = p.text("netmask").map(str::to_owned);
+    let (name, dev, announced) = (name.to_owned(), dev.to_owned(), !tagged("nonrouted"));
+    if let Some(container) = container {
+        let daemon = Daemon::of(p.config);
+        if daemon.member(&container).is_none() {
+            return Err(format!("container_rid of section {section}: there is no docker container {container} in the file").into());
+        }
+        let gateway = p.text("gateway").map(str::to_owned);
+        let dedicated = tagged("dedicated");
+        return Ok(Box::new(container::Inside { daemon, container, name, dev, netmask, gateway, announced, dedicated }));
+    }
+    Ok(Box::new(Ip { name, dev, netmask, announced, alias: !tagged("noalias") }))
+}
+
+fn resolved(cx: &Cx, name: &str) -> Result<IpAddr> {
+    cx.host.facts.resolve(name).ok_or_else(|| Error::text(format!("could not resolve {name} to an ip address")))
+}
+
+/// The prefix length: as the file says, or that of the interface's first address.
+fn prefix(cx: &Cx, netmask: Option<&str>, dev: &str, addr: IpAddr) -> Result<u8> {
+    if let Some(mask) = netmask {
+        return parse_mask(mask, addr).ok_or_else(|| Error::text(format!("netmask {mask} is neither a prefix length nor a dotted quad")));
+    }
+    let addresses = cx.host.facts.addresses();
+    let like = |a: &&Address| a.device() == dev && a.addr.is_some_and(|x| x.is_ipv4() == addr.is_ipv4()) && a.prefix > 0;
+    match addresses.iter().find(like) {
+        Some(a) => Ok(a.prefix),
+        None => Err(Error::text(format!("No netmask set on parent interface {dev}: set netmask in section {}", cx.rid))),
+    }
+}
+
+/// Someone else answers at the address. Arping for IPv4 (at most 1 s), ping where arping cannot.
+fn taken(cx: &Cx, dev: &str, addr: IpAddr) -> bool {
+    let ip = addr.to_string();
+    if addr.is_ipv4() {
+        let out = cx.probe(&Cmd::probe(["arping", "-D", "-q", "-c", "1", "-w", "1", "-I", dev, &ip]).timeout(Duration::from_secs(5)));
+        match out.stages.first().map(|s| &s.end) {
+            Some(End::Exited(0)) => return false,
+            Some(End::Exited(1)) => return true,
+            _ => {} // no arping, or the interface cannot ARP: ask by ping
+        }
+    }
+    let ping = if addr.is_ipv6() { ["ping", "-6"] } else { ["ping", "-4"] };
+    cx.probe(&Cmd::probe([ping.as_slice(), &["-c", "1", "-W", "1", "-w", "1", &ip]].concat()).timeout(Duration::from_secs(5))).ok()
+}
+
+fn check_device(cx: &Cx, dev: &str) -> Result<()> {
+    let addresses = cx.host.facts.addresses();
+    match addresses.iter().find(|a| a.label == dev) {
+        None => Err(format!("interface {dev} not found. Cannot stack over it.")),
+        Some(a) if !a.up => Err(format!("interface {dev} is not up. Cannot stack over it.")),
+        Some(_) => Ok(()),
+    }
+    .map_err(|why| {
+        cx.log.error(why);
+        Error::Reported
+    })
+}
+
+fn environment(host: &Host, rid: &str, name: &str, dev: &str, netmask: Option<&str>) -> Vec<(String, String)> {
+    let addr = host.facts.resolve(name).map_or("unknown".into(), |a| a.to_string());
+    let mask = netmask.unwrap_or("unknown").to_owned();
+    let index = crate::rid::split(rid).1.unwrap_or("");
+    vec![
+        ("OPENSVC_IPDEV".into(), dev.into()),
+        ("OPENSVC_IPNAME".into(), name.into()),
+        ("OPENSVC_MASK".into(), mask.clone()),
+        ("OPENSVC_IPADDR".into(), addr.clone()),
+        (format!("OPENSVC_IP{index}"), format!("{name} {dev} {addr} {mask}")),
+    ]
 }
 
 impl Ip {
-    fn resolved(&self, cx: &Cx) -> Result<IpAddr> {
-        cx.host.facts.resolve(&self.name).ok_or_else(|| Error::text(format!("could not resolve {} to an ip address", self.name)))
-    }
-
     /// Where the address is on this node.
     fn found(cx: &Cx, addr: IpAddr) -> Option<Address> {
         cx.host.facts.addresses().iter().find(|a| a.addr == Some(addr)).cloned()
-    }
-
-    fn prefix(&self, cx: &Cx, addr: IpAddr) -> Result<u8> {
-        if let Some(mask) = &self.netmask {
-            return parse_mask(mask, addr)
-                .ok_or_else(|| Error::text(format!("netmask {mask} is neither a prefix length nor a dotted quad")));
-        }
-        let addresses = cx.host.facts.addresses();
-        let like = |a: &&Address| a.device() == self.dev && a.addr.is_some_and(|x| x.is_ipv4() == addr.is_ipv4()) && a.prefix > 0;
-        match addresses.iter().find(like) {
-            Some(a) => Ok(a.prefix),
-            None => Err(Error::text(format!("No netmask set on parent interface {}: set netmask in section {}", self.dev, cx.rid))),
-        }
     }
 
     /// The first free `eth0:N`, unless labels are not wanted or too long.
@@ -94,25 +142,9 @@ impl Ip {
         (1..ALIASES).map(|n| format!("{}:{n}", self.dev)).find(|l| addresses.iter().all(|a| a.label != *l)).filter(|l| l.len() <= LABEL_MAX)
     }
 
-    /// Someone else answers at the address. Arping for IPv4 (at most 1 s), ping where arping cannot.
-    fn taken(&self, cx: &Cx, addr: IpAddr) -> bool {
-        let ip = addr.to_string();
-        if addr.is_ipv4() {
-            let out =
-                cx.probe(&Cmd::probe(["arping", "-D", "-q", "-c", "1", "-w", "1", "-I", &self.dev, &ip]).timeout(Duration::from_secs(5)));
-            match out.stages.first().map(|s| &s.end) {
-                Some(End::Exited(0)) => return false,
-                Some(End::Exited(1)) => return true,
-                _ => {} // no arping, or the interface cannot ARP: ask by ping
-            }
-        }
-        let ping = if addr.is_ipv6() { ["ping", "-6"] } else { ["ping", "-4"] };
-        cx.probe(&Cmd::probe([ping.as_slice(), &["-c", "1", "-W", "1", "-w", "1", &ip]].concat()).timeout(Duration::from_secs(5))).ok()
-    }
-
     fn add(&self, cx: &Cx, addr: IpAddr) -> Result<()> {
         let lock = crate::host::lock::Lock::wait(&cx.host.paths.var.join("lock/startip"), Duration::from_secs(30))?;
-        let cidr = format!("{addr}/{}", self.prefix(cx, addr)?);
+        let cidr = format!("{addr}/{}", prefix(cx, self.netmask.as_deref(), &self.dev, addr)?);
         let mut argv = vec!["ip".to_owned(), "addr".into(), "add".into(), cidr, "dev".into(), self.dev.clone()];
         if let Some(label) = self.label(cx, addr) {
             argv.extend(["label".to_owned(), label]);
@@ -137,19 +169,6 @@ impl Ip {
         // waits a second for answers that never come: in the background
         cx.run(&Cmd::change(["arping", "-U", "-q", "-c", "1", "-I", &self.dev, "-s", &ip, &ip]).background());
     }
-
-    fn check_device(&self, cx: &Cx) -> Result<()> {
-        let addresses = cx.host.facts.addresses();
-        match addresses.iter().find(|a| a.label == self.dev) {
-            None => Err(format!("interface {} not found. Cannot stack over it.", self.dev)),
-            Some(a) if !a.up => Err(format!("interface {} is not up. Cannot stack over it.", self.dev)),
-            Some(_) => Ok(()),
-        }
-        .map_err(|why| {
-            cx.log.error(why);
-            Error::Reported
-        })
-    }
 }
 
 fn parse_mask(mask: &str, addr: IpAddr) -> Option<u8> {
@@ -165,16 +184,10 @@ fn parse_mask(mask: &str, addr: IpAddr) -> Option<u8> {
 
 impl Resource for Ip {
     fn label(&self, _host: &Host) -> String {
-        match &self.container {
-            Some(rid) => format!("{}@{}@{rid}", self.name, self.dev),
-            None => format!("{}@{}", self.name, self.dev),
-        }
+        format!("{}@{}", self.name, self.dev)
     }
 
     fn status(&self, cx: &Cx) -> Probe {
-        if self.container.is_some() {
-            return Probe::new(Status::Down);
-        }
         match cx.host.facts.resolve(&self.name) {
             None => Probe::because(Status::Warn, format!("could not resolve {} to an ip address", self.name)),
             Some(addr) => Probe::up_if(Self::found(cx, addr).is_some()),
@@ -182,12 +195,12 @@ impl Resource for Ip {
     }
 
     fn conflict(&self, cx: &Cx) -> Result<()> {
-        if self.container.is_some() || !self.announced {
+        if !self.announced {
             return Ok(());
         }
-        let addr = self.resolved(cx)?;
+        let addr = resolved(cx, &self.name)?;
         cx.log.info(format!("checking {addr} availability"));
-        if Self::found(cx, addr).is_none() && self.taken(cx, addr) {
+        if Self::found(cx, addr).is_none() && taken(cx, &self.dev, addr) {
             cx.log.error(format!("{addr} is already up on another host"));
             return Err(Error::text(format!("start aborted due to resource {} conflict", cx.rid)));
         }
@@ -195,15 +208,12 @@ impl Resource for Ip {
     }
 
     fn start(&self, cx: &Cx) -> Result<Done> {
-        if self.container.is_some() {
-            return Err(not_yet("an address inside a container"));
-        }
-        let addr = self.resolved(cx)?;
+        let addr = resolved(cx, &self.name)?;
         if Self::found(cx, addr).is_some() {
             cx.log.info(format!("{addr} is already up on {}", self.dev));
             return Ok(Done::Already);
         }
-        self.check_device(cx)?;
+        check_device(cx, &self.dev)?;
         self.add(cx, addr)?;
         wait_until(Duration::from_secs(5), || {
             cx.host.facts.forget();
@@ -216,10 +226,7 @@ impl Resource for Ip {
     }
 
     fn stop(&self, cx: &Cx) -> Result<Done> {
-        if self.container.is_some() {
-            return Ok(Done::Already);
-        }
-        let addr = self.resolved(cx)?;
+        let addr = resolved(cx, &self.name)?;
         let Some(at) = Self::found(cx, addr) else {
             cx.log.info(format!("{addr} is already down on {}", self.dev));
             return Ok(Done::Already);
@@ -242,16 +249,7 @@ impl Resource for Ip {
     }
 
     fn environment(&self, host: &Host, rid: &str) -> Vec<(String, String)> {
-        let addr = host.facts.resolve(&self.name).map_or("unknown".into(), |a| a.to_string());
-        let mask = self.netmask.clone().unwrap_or_else(|| "unknown".into());
-        let index = crate::rid::split(rid).1.unwrap_or("");
-        vec![
-            ("OPENSVC_IPDEV".into(), self.dev.clone()),
-            ("OPENSVC_IPNAME".into(), self.name.clone()),
-            ("OPENSVC_MASK".into(), mask.clone()),
-            ("OPENSVC_IPADDR".into(), addr.clone()),
-            (format!("OPENSVC_IP{index}"), format!("{} {} {addr} {mask}", self.name, self.dev)),
-        ]
+        environment(host, rid, &self.name, &self.dev, self.netmask.as_deref())
     }
 }
 
