@@ -34,7 +34,9 @@ fn plain(text: &str) -> String {
 /// The commands of an action, without time and level.
 fn deeds(stderr: &str) -> String {
     let lines = stderr.lines().filter(|l| l.contains(" INFO ") && !l.ends_with("output:"));
-    plain(&lines.map(|l| format!("{}\n", l[9..].trim_start_matches("INFO ").trim_start())).collect::<String>())
+    let mut lines: Vec<String> = lines.map(|l| format!("{}\n", l[9..].trim_start_matches("INFO ").trim_start())).collect();
+    lines.dedup(); // the kernel takes its time to let go of a container's mounts: an umount may be repeated
+    plain(&lines.concat())
 }
 
 #[test]

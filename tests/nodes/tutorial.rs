@@ -113,6 +113,8 @@ impl Transcript {
             (r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d UTC \d{4}", "Fri Jun  6 15:08:25 UTC 2014"),
             (r"ce6204fcec5a[0-9a-f]{52}", "ce6204fcec5a1e449a52d232c87d724fb0349cf9d932abfd8dfc9e976c10ab8b"),
             (r"\d+/(\d+) files, \d+/(\d+) blocks", "N/$1 files, N/$2 blocks"),
+            // the kernel takes its time to let go of a container's mounts
+            (r"HH:MM:SS INFO    \S+ +umount \S+\nHH:MM:SS WARNING \S+ +stderr:\numount: \S+: target is busy.\n\n", ""),
             (r"(copy is of) \d\d:\d\d:\d\d", "$1 HH:MM:SS"),
             (r"svcmgr-ssh\.\d+", "svcmgr-ssh.PID"),
             (r": \d+ files?, .* in .* s", ": N files, N MB in N s"),

@@ -299,7 +299,7 @@ impl Daemon {
         let helpers = processes(|argv| program(argv) == "containerd" && argv.iter().any(|w| w.starts_with(&exec_root)));
         let all: Vec<i32> = helpers.map(|(helper, _)| helper).chain([pid]).collect();
         let asked = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        let gone = asked.is_err() || wait_until(STOP_TIMEOUT, || all.iter().all(|p| has_ended(*p)));
+        let gone = asked.is_err() || wait_until(STOP_TIMEOUT, || all.iter().all(|p| has_ended(*p)) && self.orphans().is_empty());
         cx.host.facts.forget();
         if gone {
             return Ok(());
