@@ -233,8 +233,10 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
-        fn it_is_a_set(ranges in proptest::collection::vec((0_u64..400_000, 1_u64..70_000), 0..12), limit in 1_usize..20) {
+        fn it_is_a_set(ranges in proptest::collection::vec((0_u64..200_000, 1_u64..50_000), 0..8), limit in 1_usize..8) {
             let mut bits = Bits { limit, ..Bits::new() };
             let mut model = BTreeSet::new();
             for (first, count) in ranges {

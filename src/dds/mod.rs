@@ -10,12 +10,15 @@ pub mod device;
 pub mod error;
 pub mod extract;
 pub mod flow;
+pub mod folder;
 pub mod frame;
 pub mod merge;
 pub mod options;
 pub mod output;
+pub mod pace;
 pub mod place;
 pub mod report;
+pub mod set;
 pub mod store;
 pub mod stream;
 

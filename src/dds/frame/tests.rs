@@ -38,13 +38,14 @@ fn header(chunks: u64) -> Header {
 fn stream(header: &Header, groups: &[Group], level: Option<i32>) -> Vec<u8> {
     let header = Header { compressed: level.is_some(), ..header.clone() }.encode().unwrap();
     let mut packer = Packer::new(&header, level).unwrap();
-    let mut writer = Writer::begin(Vec::new(), &header).unwrap();
+    let (mut writer, mut out) = (Writer::begin(&header), header);
     for group in groups {
         let mut packed = Packed::default();
         packer.pack(group, &mut packed);
-        writer.group(group, &packed).unwrap();
+        out.extend(writer.group(group, &packed).concat());
     }
-    let (totals, out) = writer.end().unwrap();
+    let (totals, end) = writer.end();
+    out.extend(end);
     assert_eq!(totals.stream, out.len() as u64);
     out
 }

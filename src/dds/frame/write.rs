@@ -3,7 +3,6 @@
 use super::super::error::{Error, Result};
 use super::group::{END_LENGTH, GROUP_HEAD, Group, GroupHead, RECORD, RECORDS_MAX, Totals};
 use super::{CHUNK_MAX, HASH};
-use std::io::{IoSlice, Write};
 
 /// A group as bytes, ready to be written.
 #[derive(Debug, Default)]
@@ -62,72 +61,34 @@ impl Packer {
     }
 }
 
-/// Writes what was packed.
-pub struct Writer<W> {
-    out: W,
+/// What a stream has had until now; its caller writes the bytes: header, the parts of each group, the end.
+pub struct Writer {
     all: blake3::Hasher,
     totals: Totals,
 }
 
-impl<W: Write> Writer<W> {
-    /// A stream that begins with `header`'s bytes, which are written.
-    ///
-    /// # Errors
-    /// `out`'s.
-    pub fn begin(mut out: W, header: &[u8]) -> Result<Self> {
-        out.write_all(header).map_err(unwritten)?;
+impl Writer {
+    /// A stream that begins with `header`'s bytes.
+    pub fn begin(header: &[u8]) -> Self {
         let mut all = blake3::Hasher::new();
         all.update(header.last_chunk::<HASH>().unwrap_or(&[0; HASH]));
-        Ok(Self { out, all, totals: Totals { stream: header.len() as u64, ..Totals::default() } })
+        Self { all, totals: Totals { stream: header.len() as u64, ..Totals::default() } }
     }
 
-    /// Writes a group.
-    ///
-    /// # Errors
-    /// `out`'s.
-    pub fn group(&mut self, group: &Group, packed: &Packed) -> Result<()> {
+    /// The bytes of the next group.
+    pub fn group<'a>(&mut self, group: &'a Group, packed: &'a Packed) -> [&'a [u8]; 2] {
         let data = if packed.squeezed.is_empty() { &group.data } else { &packed.squeezed };
-        write_both(&mut self.out, &packed.head, data).map_err(unwritten)?;
         self.all.update(&packed.hash);
         self.totals.add(group);
         self.totals.stream += (packed.head.len() + data.len()) as u64;
-        Ok(())
+        [&packed.head, data]
     }
 
-    /// What has been written.
-    pub fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    /// Writes the end record; the stream is whole then.
-    ///
-    /// # Errors
-    /// `out`'s.
-    pub fn end(mut self) -> Result<(Totals, W)> {
-        self.out.write_all(&self.totals.end(self.all)).and_then(|()| self.out.flush()).map_err(unwritten)?;
+    /// The end record; the stream is whole with it.
+    pub fn end(mut self) -> (Totals, [u8; END_LENGTH]) {
         self.totals.stream += END_LENGTH as u64;
-        Ok((self.totals, self.out))
+        (self.totals, self.totals.end(self.all))
     }
-}
-
-fn unwritten(e: std::io::Error) -> Error {
-    Error::new("the stream cannot be written", e)
-}
-
-/// Both, in one call if the system takes it.
-fn write_both(out: &mut impl Write, head: &[u8], data: &[u8]) -> std::io::Result<()> {
-    let mut parts = [IoSlice::new(head), IoSlice::new(data)];
-    let mut left = &mut parts[..];
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        match out.write_vectored(left) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-            Ok(n) => IoSlice::advance_slices(&mut left, n),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }
 
 /// The most bytes that a stream of `chunks` chunks of `chunk` bytes can have after a header of `header` bytes. A group that is
