@@ -192,7 +192,12 @@ fn together(m: &ArgMatches, verb: &str) -> Result<()> {
         "merge" if has("cow") && (has("spool") || has("create") || has("expect-base")) => {
             Err(usage("with --cow there is no --spool, --create or --expect-base: they are for a framed stream on stdin"))
         }
-        "note" if has("cow") == has("from") => Err(usage("--note needs one of --cow and --from")),
+        "note" if has("cow") && has("from") => {
+            Err(usage("--note takes one of --cow and --from, or neither: then a volume that grew is noted"))
+        }
+        "merge" if has("create") && has("spool") => {
+            Err(usage("--create is for writing as it comes, --spool for a destination that is there"))
+        }
         _ => Ok(()),
     }
 }

@@ -26,6 +26,12 @@ pub struct Bits {
     limit: usize,
 }
 
+impl Default for Bits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Bits {
     /// Empty; a temporary file is made when memory does not suffice.
     pub fn new() -> Self {
@@ -183,7 +189,7 @@ pub fn blank(bytes: &[u8]) -> bool {
 fn set_range(page: &mut [u8; PAGE], from: usize, to: usize) {
     let mut bit = from;
     while bit < to {
-        let whole = bit % 8 == 0 && to - bit >= 8;
+        let whole = bit.is_multiple_of(8) && to - bit >= 8;
         if let Some(byte) = page.get_mut(bit / 8) {
             *byte |= if whole { 0xff } else { 1 << (bit % 8) };
         }

@@ -4,6 +4,7 @@ use super::buffer::Piece;
 use super::device::IOV_MAX;
 use super::error::{Error, Result};
 use super::place::{Identity, attached, cast, end, identity, reason};
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::uio::pwritev;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -124,6 +125,25 @@ impl Dest {
                 Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(e.into()),
             }
+        }
+        Ok(())
+    }
+
+    /// Writes zeroes; of a file the room is given back.
+    pub fn zero(&self, mut offset: u64, mut len: u64) -> Result<()> {
+        static ZEROES: [u8; 65536] = [0; 65536];
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let range = cast(offset).and_then(|offset| Ok((offset, cast(len)?)));
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size);
+        if let (false, true, Ok((at, length))) = (self.device, inside && len > 0, range)
+            && fallocate(&self.file, hole, at, length).is_ok()
+        {
+            return Ok(());
+        }
+        while len > 0 {
+            let now = len.min(ZEROES.len() as u64);
+            self.write_at(offset, ZEROES.get(..now as usize).unwrap_or_default())?;
+            (offset, len) = (offset + now, len - now);
         }
         Ok(())
     }

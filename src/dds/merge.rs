@@ -6,34 +6,63 @@ use super::dest::Dest;
 use super::error::{Error, Result};
 use super::extract::{WORKERS, loads};
 use super::flow::{self, Feed, Load};
+use super::frame;
 use super::place::reason;
 use super::report::Report;
 use super::store::{Record, Store};
 use super::stream::Reader;
 use std::fs::File;
-use std::io::{self, IsTerminal, Seek};
+use std::io::{self, IsTerminal, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Writes what comes on stdin, or what `--cow` names, to the destination. All of it is on the disk afterwards.
-pub fn classic(args: &Args) -> Result<Report> {
-    let Some(dest) = &args.dest else { return Err(Error::usage("--merge", "needs --dest")) };
-    let stdin = match &args.cow {
-        Some(cow) if seekable(cow)? => return rolled(cow, dest),
-        Some(cow) => File::open(cow).map_err(|e| Error::new(format!("stream {}", cow.display()), reason(&e)))?,
-        None => stdin()?,
-    };
-    let at_start = {
-        let mut file = &stdin;
-        file.stream_position().is_ok_and(|at| at == 0)
-    };
-    let own = Path::new("/dev/stdin");
-    if args.cow.is_none() && at_start && seekable(own)? {
-        return rolled(own, dest);
+/// What is to be merged.
+#[derive(Debug)]
+pub enum Input {
+    /// A store, or a stream of 2010 in a file: its data are fetched from where its records say.
+    Store(PathBuf),
+    /// What is read once, from its begin to its end; its first bytes were read already, to see what it is.
+    Stream(Vec<u8>, File),
+}
+
+impl Input {
+    /// stdin, or what `--cow` names.
+    pub fn open(args: &Args) -> Result<Self> {
+        let path = args.cow.as_deref().unwrap_or(Path::new("/dev/stdin"));
+        let kind = std::fs::metadata(path).map_err(|e| Error::new(format!("stream {}", path.display()), reason(&e)))?.file_type();
+        if kind.is_block_device() && args.cow.is_some() {
+            return Ok(Self::Store(path.to_owned())); // not a byte is read through the cache
+        }
+        let mut file = match &args.cow {
+            Some(cow) => File::open(cow).map_err(|e| Error::new(format!("stream {}", cow.display()), reason(&e)))?,
+            None => stdin()?,
+        };
+        let at_start = file.stream_position().is_ok_and(|at| at == 0);
+        if kind.is_block_device() && at_start {
+            return Ok(Self::Store(path.to_owned()));
+        }
+        super::output::widen(&file);
+        let mut first = Vec::new();
+        let read = file.by_ref().take(frame::MAGIC.len() as u64).read_to_end(&mut first);
+        read.map_err(|e| Error::new("stream", format!("cannot read: {}", reason(&e))))?;
+        if kind.is_file() && at_start && first != frame::MAGIC { Ok(Self::Store(path.to_owned())) } else { Ok(Self::Stream(first, file)) }
     }
-    streamed(&stdin, dest)
+
+    /// It is a framed stream.
+    pub fn framed(&self) -> bool {
+        matches!(self, Self::Stream(first, _) if *first == frame::MAGIC)
+    }
+}
+
+/// Writes a store or a stream of 2010 to the destination. All of it is on the disk afterwards.
+pub fn classic(args: &Args, input: &Input) -> Result<Report> {
+    let Some(dest) = &args.dest else { return Err(Error::usage("--merge", "needs --dest")) };
+    match input {
+        Input::Store(path) => rolled(path, dest),
+        Input::Stream(first, file) => streamed(first.chain(file), dest),
+    }
 }
 
 fn stdin() -> Result<File> {
@@ -45,15 +74,8 @@ fn stdin() -> Result<File> {
     Ok(file.into())
 }
 
-/// Whether data can be fetched from where the table says, rather than in the order they come.
-fn seekable(path: &Path) -> Result<bool> {
-    let meta = std::fs::metadata(path).map_err(|e| Error::new(format!("stream {}", path.display()), reason(&e)))?;
-    Ok(meta.is_file() || meta.file_type().is_block_device())
-}
-
 /// A stream that is read once, from its begin to its end.
-fn streamed(input: &File, dest: &Path) -> Result<Report> {
-    super::output::widen(input);
+fn streamed(input: impl Read, dest: &Path) -> Result<Report> {
     let dest = Dest::open(dest, false)?;
     let read = |feed: &Feed| {
         let (header, exceptions) = Reader::new(input, feed, dest.size())?.read()?;

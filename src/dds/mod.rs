@@ -19,12 +19,14 @@ pub mod pace;
 pub mod place;
 pub mod report;
 pub mod set;
+pub mod spool;
+pub mod steps;
 pub mod store;
 pub mod stream;
 
 use args::{Args, Verb};
 use error::{Error, Result};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -69,9 +71,11 @@ fn print(mut to: impl Write, text: &str) -> std::io::Result<()> {
 fn run(verb: &Verb, args: &Args) -> Result<Said> {
     match verb {
         Verb::Extract => extracted(args),
-        Verb::Merge => {
-            let report = merge::classic(args)?;
-            Ok(report::asked(args.json, args.verbose, || report.text(), || report.json("classic")).into())
+        Verb::Merge => merged(args),
+        Verb::Note(set) => set::note(set, args).map(|map| Said::from(report::asked(args.json, false, String::new, || map))),
+        Verb::Recover(folder) => {
+            let done = spool::recover::recover(args, folder)?;
+            Ok(report::asked(args.json, true, || done.text(folder), || done.json()).into())
         }
         Verb::Completion(shell) => completion(*shell).map(Said::from),
         Verb::Man => man().map(Said::from),
@@ -80,16 +84,51 @@ fn run(verb: &Verb, args: &Args) -> Result<Said> {
 }
 
 fn extracted(args: &Args) -> Result<Said> {
-    let report = extract::classic(args)?;
+    let wanted = args.verbose || (args.dry_run && !args.json);
+    let text = if args.frame {
+        let sent = frame::send::extract(args)?;
+        report::asked(args.json, wanted, || sent.text(), || sent.json())
+    } else {
+        let report = extract::classic(args)?;
+        warn(args, &report);
+        report::asked(args.json, wanted, || report.text(), || report.json("classic"))
+    };
+    Ok(Said { text, to_stderr: args.dest.is_none() && !args.dry_run })
+}
+
+/// Of a table of which some records cannot be right.
+fn warn(args: &Args, report: &report::Report) {
     if report.odd > 0 && !args.json {
         let (cow, odd) = (args.cow.as_deref().unwrap_or(Path::new("store")).display(), report.odd);
         let why = format!("warning: {odd} of its records point outside its data: its table may be damaged");
         let hint = "Compare the copy with the source when it is merged: dds --hash, dds --diff";
         _ = writeln!(std::io::stderr().lock(), "dds: {}", Error::new(format!("store {cow}"), why).hint(hint));
     }
-    let wanted = args.verbose || (args.dry_run && !args.json);
-    let text = report::asked(args.json, wanted, || report.text(), || report.json("classic"));
-    Ok(Said { text, to_stderr: args.dest.is_none() && !args.dry_run })
+}
+
+fn merged(args: &Args) -> Result<Said> {
+    let input = merge::Input::open(args)?;
+    if let (Some(dest), merge::Input::Stream(first, file), true) = (&args.dest, &input, input.framed()) {
+        let stream = first.chain(file);
+        let done = match &args.spool {
+            Some(spool) => spool::receive::receive(args, spool, dest, stream)?,
+            None => frame::apply::direct(args, dest, stream)?,
+        };
+        return Ok(report::asked(args.json, args.verbose, || done.text(), || done.json()).into());
+    }
+    framed_only(args)?;
+    let report = merge::classic(args, &input)?;
+    Ok(report::asked(args.json, args.verbose, || report.text(), || report.json("classic")).into())
+}
+
+/// A stream of 2010 has no checksums, no ids and no size.
+fn framed_only(args: &Args) -> Result<()> {
+    let given = [("--spool", args.spool.is_some()), ("--create", args.create), ("--expect-base", args.expect_base.is_some())];
+    match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Error::new("the stream", format!("not a framed one, and {option} is for those"))
+            .hint("Nothing was written. Look at what the sender said; it must be dds --extract --frame")),
+        None => Ok(()),
+    }
 }
 
 fn completion(shell: clap_complete::Shell) -> Result<String> {

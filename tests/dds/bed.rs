@@ -90,6 +90,11 @@ impl Bed {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// In memory: where nothing waits for a disk to flush.
+    pub fn in_memory() -> Self {
+        Self { folder: tempfile::tempdir_in("/dev/shm").unwrap() }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

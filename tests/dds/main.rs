@@ -12,6 +12,8 @@
 mod bed;
 mod damage;
 mod devices;
+mod framed;
 mod loops;
 mod model;
+mod spool;
 mod vectors;

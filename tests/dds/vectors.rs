@@ -11,7 +11,7 @@ fn folder() -> PathBuf {
 }
 
 /// Each vector by its name, with its three images.
-fn each(what: &str, mut test: impl FnMut(&str, &Value, &Images)) {
+pub fn each(what: &str, mut test: impl FnMut(&str, &Value, &Images)) {
     let manifest: Value = serde_json::from_str(&fs::read_to_string(folder().join("manifest.json")).unwrap()).unwrap();
     let mut seen = 0;
     for (name, vector) in manifest["vectors"].as_object().unwrap().iter().filter(|(_, v)| v["expect"] == what) {
@@ -24,33 +24,33 @@ fn each(what: &str, mut test: impl FnMut(&str, &Value, &Images)) {
     assert!(seen >= if what == "ok" { 18 } else { 1 }, "only {seen} vectors of {what}");
 }
 
-struct Images {
-    bed: Bed,
-    before: Vec<u8>,
-    after: Vec<u8>,
+pub struct Images {
+    pub bed: Bed,
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
 }
 
 impl Images {
     fn of(name: &str) -> Self {
         let image = |part: &str| zstd::decode_all(fs::File::open(folder().join(name).join(format!("{part}.img.zst"))).unwrap()).unwrap();
-        let bed = Bed::new();
+        let bed = Bed::in_memory();
         bed.file("cow", &image("cow"));
         let (before, after) = (image("before"), image("after"));
         bed.file("after", &after);
         Self { bed, before, after }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.bed.path(name).to_str().unwrap().to_owned()
     }
 
     /// A destination as it was before.
-    fn dest(&self) -> String {
+    pub fn dest(&self) -> String {
         self.bed.file("dest", &self.before)
     }
 }
 
-fn sha(bytes: &[u8]) -> String {
+pub fn sha(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -1,8 +1,11 @@
 //! The framed stream: what is at which byte (docs/dds-format.md says it in words). Its header is here; `group` has
 //! what follows, `write` and `read` make and take streams.
 
+pub mod apply;
 pub mod group;
 pub mod read;
+pub mod report;
+pub mod send;
 pub mod write;
 
 #[cfg(test)]
@@ -170,7 +173,7 @@ pub(super) fn damaged(why: &str) -> Error {
 ///
 /// # Errors
 /// The end of the input; the input's own.
-pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8], place: &str) -> Result<()> {
+pub fn fill(input: &mut impl Read, buffer: &mut [u8], place: &str) -> Result<()> {
     input.read_exact(buffer).map_err(|e| match e.kind() {
         std::io::ErrorKind::UnexpectedEof => {
             Error::new("the stream", format!("cut: it ends {place}")).hint("Look at what the sender said, and send it again")
@@ -180,10 +183,11 @@ pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8], place: &str) -> Res
 }
 
 /// Little-endian fields, one after the other. Zeroes after the last byte: lengths are checked before.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
+    /// The next `N` bytes.
+    pub fn take<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         if let Some((field, rest)) = self.0.split_first_chunk::<N>() {
             out = *field;
@@ -194,21 +198,25 @@ impl<'a> Fields<'a> {
         out
     }
 
-    pub(super) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+    /// The next `n` bytes, if there are so many.
+    pub fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
         let (field, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
         Some(field)
     }
 
-    pub(super) fn u16(&mut self) -> u16 {
+    /// The next two bytes.
+    pub fn u16(&mut self) -> u16 {
         u16::from_le_bytes(self.take())
     }
 
-    pub(super) fn u32(&mut self) -> u32 {
+    /// The next four.
+    pub fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    pub(super) fn u64(&mut self) -> u64 {
+    /// The next eight.
+    pub fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 }

@@ -40,6 +40,11 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
+    /// What is read from.
+    pub fn input(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// What has been read until now.
     pub fn totals(&self) -> Totals {
         self.totals

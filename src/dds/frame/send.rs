@@ -1,0 +1,219 @@
+//! `--extract --frame`: chunks of a source as a framed stream.
+
+use super::group::{Group, Totals};
+use super::write::{Packed, Packer, Writer, bound};
+use super::{CHUNK_MAX, Header};
+use crate::dds::args::Args;
+use crate::dds::bits::blank;
+use crate::dds::buffer::{Piece, push};
+use crate::dds::device::{Access, Source};
+use crate::dds::error::{Error, Result};
+use crate::dds::flow::{self, Feed, Reuse};
+use crate::dds::output::Output;
+use crate::dds::pace::Pace;
+use crate::dds::set::{Draft, Set, Shape};
+use crate::dds::store::Store;
+use serde_json::{Map, Value};
+
+/// Chunks of a first copy, for which no table says a size.
+const WHOLE_CHUNK: u32 = 65536;
+/// Groups that are under way at a time.
+const LOADS: usize = 4;
+
+/// What was sent, or would be.
+#[derive(Debug)]
+pub struct Sent {
+    header: Header,
+    /// What the stream had; nothing in a dry run.
+    totals: Option<Totals>,
+}
+
+/// Sends what `--cow`, `--behind` and `--all` ask for, with the data of the source.
+///
+/// # Errors
+/// A store that is not valid; a set that is damaged or of a larger volume; what cannot be read or written. The stream has no end then.
+pub fn extract(args: &Args) -> Result<Sent> {
+    let Some(path) = &args.source else { return Err(Error::usage("--extract", "needs --source")) };
+    let source = Source::open(path, "source", Access::Cached)?;
+    let store = args.cow.as_ref().filter(|_| !args.all).map(|cow| Store::open(cow)).transpose()?;
+    if let Some(store) = &store {
+        store.source().refuse_same(source.path(), "source")?;
+    }
+    let mut wanted = if args.all { Wanted::Whole } else { Wanted::Some(union(args, store.as_ref(), source.size())?) };
+    let header = header(args, &mut wanted, source.size())?;
+    if args.dry_run {
+        return Ok(Sent { header, totals: None });
+    }
+    let sources: Vec<&Source> = store.iter().map(Store::source).chain([&source]).collect();
+    let mut output = Output::open(args.dest.as_deref(), &sources)?;
+    let totals = stream(args, &header, &source, &mut wanted, &mut output)?;
+    output.finish()?;
+    Ok(Sent { header, totals: Some(totals) })
+}
+
+/// Which chunks.
+enum Wanted {
+    /// All.
+    Whole,
+    /// These.
+    Some(Draft),
+}
+
+/// The store's table and the sets in one, in the smallest of their chunks: a larger one becomes several.
+fn union(args: &Args, store: Option<&Store>, size: u64) -> Result<Draft> {
+    let mut sets = Vec::new();
+    for path in &args.behind {
+        sets.push((path, Set::open(path)?));
+    }
+    let of_store = store.and_then(|s| u32::try_from(s.chunk()).ok());
+    let chunk = sets.iter().map(|(_, set)| set.shape.chunk).chain(of_store).min().unwrap_or(CHUNK_MAX).min(CHUNK_MAX);
+    let mut draft = Draft::new(Shape { chunk, size });
+    for (path, set) in &mut sets {
+        draft.add_set(path, set)?;
+    }
+    if let Some(store) = store {
+        draft.add_store(store)?;
+    }
+    Ok(draft)
+}
+
+fn header(args: &Args, wanted: &mut Wanted, size: u64) -> Result<Header> {
+    let text = |given: &Option<String>| given.clone().unwrap_or_default();
+    let (chunk, chunks) = match wanted {
+        Wanted::Whole => (WHOLE_CHUNK, size.div_ceil(u64::from(WHOLE_CHUNK))),
+        Wanted::Some(draft) => (draft.shape.chunk, draft.count()?),
+    };
+    let mut header = Header {
+        whole: chunks == size.div_ceil(u64::from(chunk)),
+        compressed: args.compress.is_some(),
+        source_size: size,
+        chunk,
+        chunks,
+        bound: 0,
+        base: text(&args.base),
+        image: text(&args.image),
+        frozen_at: text(&args.frozen_at),
+        note: text(&args.note),
+    };
+    header.bound = bound(header.encode()?.len(), chunk, chunks);
+    Ok(header)
+}
+
+/// A group on its way from the thread that reads to the one that writes.
+#[derive(Default)]
+struct Load {
+    group: Group,
+    packed: Packed,
+}
+
+impl Reuse for Load {
+    fn reuse(&mut self) {
+        self.group.clear();
+    }
+}
+
+fn stream(args: &Args, header: &Header, source: &Source, wanted: &mut Wanted, output: &mut Output) -> Result<Totals> {
+    let bytes = header.encode()?;
+    let mut packer = Packer::new(&bytes, args.compress)?;
+    let mut writer = Writer::begin(&bytes);
+    let mut pace = Pace::new(args.bwlimit, args.progress, header.chunks * u64::from(header.chunk));
+    output.write(&bytes)?;
+    let loads = (0..LOADS).map(|_| Load::default()).collect();
+    let read = |feed: &Feed<Load>| match wanted {
+        Wanted::Whole => fill(feed, header, source, &mut packer, [Ok((0, header.chunks))].into_iter()),
+        Wanted::Some(draft) => fill(feed, header, source, &mut packer, draft.runs()),
+    };
+    flow::round(loads, read, |load: &Load| {
+        for part in writer.group(&load.group, &load.packed) {
+            output.write(part)?;
+            pace.moved(part.len() as u64);
+        }
+        Ok(())
+    })?;
+    pace.end();
+    let (totals, end) = writer.end();
+    output.write(&end)?;
+    Ok(totals)
+}
+
+/// Reads the runs, as many groups as they make.
+fn fill(
+    feed: &Feed<Load>,
+    header: &Header,
+    source: &Source,
+    packer: &mut Packer,
+    runs: impl Iterator<Item = Result<(u64, u64)>>,
+) -> Result<()> {
+    let chunk = header.chunk as usize;
+    let (mut load, mut part) = (feed.take()?, Part::default());
+    for run in runs {
+        let (mut first, mut count) = run?;
+        while count > 0 {
+            let room = load.group.room(header.chunk).saturating_sub(part.chunks.len());
+            if room == 0 {
+                part.read(chunk, source, &mut load.group)?;
+                if load.group.room(header.chunk) == 0 {
+                    packer.pack(&load.group, &mut load.packed);
+                    feed.send(std::mem::replace(&mut load, feed.take()?))?;
+                }
+                continue;
+            }
+            let now = count.min(room as u64);
+            part.chunks.extend(first..first + now);
+            (first, count) = (first + now, count - now);
+        }
+    }
+    part.read(chunk, source, &mut load.group)?;
+    if !load.group.runs.is_empty() {
+        packer.pack(&load.group, &mut load.packed);
+        feed.send(load)?;
+    }
+    Ok(())
+}
+
+/// Chunks that are read at once.
+#[derive(Default)]
+struct Part {
+    chunks: Vec<u64>,
+    pieces: Vec<Piece>,
+}
+
+impl Part {
+    /// Reads the chunks, and adds them to the group: zeroes without their data, the end of the last one filled up.
+    fn read(&mut self, chunk: usize, source: &Source, group: &mut Group) -> Result<()> {
+        let start = group.data.len();
+        group.data.resize(start + self.chunks.len() * chunk, 0);
+        self.pieces.clear();
+        for (number, at) in self.chunks.iter().zip((0..).step_by(chunk)) {
+            let offset = number * chunk as u64;
+            let len = usize::try_from(source.size() - offset).unwrap_or(chunk).min(chunk);
+            push(&mut self.pieces, Piece { offset, at, len });
+        }
+        source.read_pieces(group.data.get_mut(start..).unwrap_or_default(), &self.pieces)?;
+        let mut kept = start;
+        for (number, at) in self.chunks.drain(..).zip((start..).step_by(chunk)) {
+            let zero = group.data.get(at..at + chunk).is_some_and(blank);
+            group.push(number, zero);
+            if !zero {
+                if kept != at {
+                    group.data.copy_within(at..at + chunk, kept);
+                }
+                kept += chunk;
+            }
+        }
+        group.data.truncate(kept);
+        Ok(())
+    }
+}
+
+impl Sent {
+    /// The report as text.
+    pub fn text(&self) -> String {
+        super::report::text(&self.header, self.totals)
+    }
+
+    /// The report as JSON.
+    pub fn json(&self) -> Map<String, Value> {
+        super::report::json(&self.header, self.totals)
+    }
+}
