@@ -94,7 +94,7 @@ pub struct Args {
 /// A verb, the options it must have, and those it may have.
 type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const FRAMED: [&str; 7] = ["behind", "all", "compress", "base", "image", "frozen-at", "note"];
+const FRAMED: [&str; 9] = ["behind", "all", "compress", "base", "image", "frozen-at", "note", "progress", "bwlimit"];
 
 const RULES: [Rule; 11] = [
     (

@@ -15,7 +15,7 @@ pub const WORKERS: usize = 2;
 
 /// The buffers that go round: one is filled, one emptied, and two wait, beside those that are worked on.
 pub fn loads() -> Vec<Load> {
-    (0..WORKERS + 4).map(|_| Load::new(1 << 20)).collect()
+    (0..WORKERS + 4).map(|_| Load::new(2 << 20)).collect()
 }
 
 /// Opens the store and the volume whose data are sent, which must be two.

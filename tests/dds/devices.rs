@@ -136,6 +136,7 @@ fn command_lines() {
     usage(&["--merge"], "--merge needs --dest");
     usage(&["--merge", "--dest", "x", "--source", "y"], "--source is not an option of --merge");
     usage(&["--extract", "--cow", "x", "--source", "y", "--all"], "add --frame");
+    usage(&["--extract", "--cow", "x", "--source", "y", "--bwlimit", "9"], "add --frame");
     usage(&["--nonsense"], "unexpected argument");
     usage(&["--merge", "--dest", "x", "--hold"], "--hold is for --spool");
     usage(&["--note", "s", "--source", "x"], "needs one of --cow and --from");
