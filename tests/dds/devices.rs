@@ -139,7 +139,7 @@ fn command_lines() {
     usage(&["--extract", "--cow", "x", "--source", "y", "--bwlimit", "9"], "add --frame");
     usage(&["--nonsense"], "unexpected argument");
     usage(&["--merge", "--dest", "x", "--hold"], "--hold is for --spool");
-    usage(&["--note", "s", "--source", "x"], "needs one of --cow and --from");
+    usage(&["--note", "s", "--source", "x", "--cow", "y", "--from", "z"], "takes one of --cow and --from");
     usage(&["--extract", "--frame", "--source", "x"], "needs --cow, --behind or --all");
     assert!(String::from_utf8(dds(&["--help"], b"").good()).unwrap().contains("--extract"));
     assert!(String::from_utf8(dds(&["--man"], b"").good()).unwrap().contains(".TH dds"));
