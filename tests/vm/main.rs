@@ -25,6 +25,7 @@ mod guest;
 mod host;
 mod node;
 
+mod dds_moves;
 mod dds_target;
 mod rsync_snap;
 mod smoke;
@@ -62,7 +63,7 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, dds_target::ALL];
+const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, dds_target::ALL, dds_moves::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()
