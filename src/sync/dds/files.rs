@@ -31,6 +31,11 @@ impl Files<'_> {
         read.known().filter(|chain| chain.node == *node).cloned().unwrap_or_else(|| Chain::new(node))
     }
 
+    /// How far the peers were compared.
+    pub(super) fn scrub(&self) -> PathBuf {
+        self.path("scrub.json")
+    }
+
     /// There is one.
     pub(super) fn has_chain(&self) -> bool {
         self.record().exists()

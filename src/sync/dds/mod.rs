@@ -7,6 +7,7 @@ mod round;
 mod send;
 mod status;
 mod target;
+mod verify;
 mod volume;
 mod words;
 
@@ -42,6 +43,7 @@ pub const DRIVER: Driver = Driver {
         Keyword::new("target", Words, "nodes, drpnodes").required().example("drpnodes"),
         Keyword::new("bwlimit", Int, "KB/s"),
         Keyword::new("snap_size", Int, "MB, size of the snapshots; default: a tenth of the volume"),
+        Keyword::new("scrub", Text, "share of the volume that is compared with each target after a sync").example("5%"),
         Keyword::new("sender", Text, "accepted, unused"),
         Keyword::new("delta_store", Text, "folder on the target for deltas on their way"),
     ],
@@ -64,6 +66,8 @@ struct Sender {
     schedule: Schedule,
     snap_size: Option<i64>,
     bwlimit: Option<i64>,
+    /// What is compared after a sync.
+    scrub: Option<verify::Share>,
     /// Another section that makes snapshots of the same volume.
     rival: Option<String>,
     /// The size of the volume: bytes.
@@ -111,6 +115,7 @@ fn make(p: &Params, src: &str, places: BTreeMap<String, String>, targets: Vec<Cl
         schedule: Schedule::of(p.config, p.section),
         snap_size: p.integer("snap_size")?.filter(|mb| *mb > 0),
         bwlimit: p.integer("bwlimit")?.filter(|kb| *kb > 0),
+        scrub: verify::Share::of_section(p)?,
         rival: rival(p),
         size: OnceLock::new(),
         round: Mutex::default(),
@@ -222,6 +227,14 @@ impl SyncDriver for Dds {
 
     fn confirmed(&self, cx: &Cx, peer: &str) -> Result<()> {
         self.sender.round()?.confirmed(cx, peer)
+    }
+
+    fn verify(&self, cx: &Cx, job: &Job) -> Result<()> {
+        verify::verify(&self.sender, cx, job)
+    }
+
+    fn scrub(&self, cx: &Cx, job: &Job) -> Result<()> {
+        self.sender.scrub.map_or(Ok(()), |share| verify::scrub(&self.sender, share, cx, job))
     }
 
     fn target(&self) -> Option<&dyn Target> {

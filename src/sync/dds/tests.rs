@@ -13,13 +13,15 @@ use crate::sync::Mode;
 use std::path::Path;
 
 /// LVM with one volume, `/dev/VG/LV`, and the programs that are piped.
-struct Lvm {
+pub(super) struct Lvm {
     vg: &'static str,
     lv: &'static str,
     mib: u64,
     /// Name, uuid, attributes, percent.
-    snaps: Mutex<Vec<(String, String, String, u32)>>,
-    ran: Mutex<Vec<String>>,
+    pub(super) snaps: Mutex<Vec<(String, String, String, u32)>>,
+    pub(super) ran: Mutex<Vec<String>>,
+    /// What a comparison says.
+    pub(super) diff: Mutex<String>,
     /// A command that has these words fails, with these on its standard error.
     fails: Mutex<Option<(&'static str, &'static str)>>,
 }
@@ -65,6 +67,7 @@ impl Lvm {
                 std::fs::write(set, "set").unwrap();
                 String::new()
             }
+            _ if line.contains("--diff") => self.diff.lock().unwrap().clone(),
             _ if line.contains("--merge") => r#"{"chunk_size":4096,"chunks":107,"bytes":438272,"bytes_total":440000}"#.into(),
             _ => String::new(),
         }
@@ -87,10 +90,10 @@ impl Runner for Lvm {
 }
 
 /// A node that sends.
-struct Bench {
+pub(super) struct Bench {
     dir: tempfile::TempDir,
-    host: Host,
-    lvm: Arc<Lvm>,
+    pub(super) host: Host,
+    pub(super) lvm: Arc<Lvm>,
     config: ServiceConfig,
     memory: Arc<Memory>,
     log: Logger,
@@ -98,16 +101,17 @@ struct Bench {
 
 const TUTORIAL: &str = "[DEFAULT]\nnodes = deb1\ndrpnodes = deb2\n[sync#2]\ntype = dds\nsrc = /dev/mapper/vglocaldeb1-lvbusyboxdata\n\
                         dst = /dev/mapper/vglocaldeb2-lvbusyboxdata\ntarget = drpnodes\n";
-const TWO: &str = "[DEFAULT]\nnodes = deb1\ndrpnodes = deb2 deb3\n[sync#2]\ntype = dds\nsrc = /dev/vg/data\ndst = /dev/vg2/data\n\
+pub(super) const TWO: &str = "[DEFAULT]\nnodes = deb1\ndrpnodes = deb2 deb3\n[sync#2]\ntype = dds\nsrc = /dev/vg/data\ndst = /dev/vg2/data\n\
                    dst@deb3 = /srv/data.img\ntarget = drpnodes\n";
 
 impl Bench {
-    fn new(text: &str, vg: &'static str, lv: &'static str, mib: u64) -> Self {
+    pub(super) fn new(text: &str, vg: &'static str, lv: &'static str, mib: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut host = Host::fake("deb1", dir.path());
         std::fs::create_dir_all(dir.path().join("bin")).unwrap();
         std::fs::write(dir.path().join("bin/dds"), "").unwrap();
-        let lvm = Arc::new(Lvm { vg, lv, mib, snaps: Mutex::default(), ran: Mutex::default(), fails: Mutex::default() });
+        let lvm =
+            Arc::new(Lvm { vg, lv, mib, snaps: Mutex::default(), ran: Mutex::default(), diff: Mutex::default(), fails: Mutex::default() });
         host.runner = lvm.clone();
         host.peers = crate::host::peers::Peers::plain(vec!["ssh".into()]);
         let env = EnvFile::parse(&dir.path().join("etc/svc1.env"), text.as_bytes()).unwrap();
@@ -116,16 +120,20 @@ impl Bench {
         Self { config: ServiceConfig::new(Arc::new(env), "deb1"), dir, host, lvm, memory, log }
     }
 
-    fn cx(&self) -> Cx<'_> {
+    pub(super) fn config(&self) -> &ServiceConfig {
+        &self.config
+    }
+
+    pub(super) fn cx(&self) -> Cx<'_> {
         Cx { host: &self.host, log: &self.log, service: "svc1", scope: &self.config.scope, rid: "sync#2", force: false }
     }
 
-    fn sync(&self) -> Box<dyn SyncDriver> {
+    pub(super) fn sync(&self) -> Box<dyn SyncDriver> {
         (DRIVER.build)(&self.config.section("sync#2")).map_err(|e| format!("{e:?}")).unwrap()
     }
 
     /// A round to `peers` with what they have; those that it fails for.
-    fn round(&self, mode: Mode, peers: &[(&str, Held)]) -> Vec<String> {
+    pub(super) fn round(&self, mode: Mode, peers: &[(&str, Held)]) -> Vec<String> {
         let (sync, cx) = (self.sync(), self.cx());
         sync.ready(&cx).unwrap();
         sync.freeze(&cx).unwrap();
@@ -149,7 +157,7 @@ impl Bench {
     }
 
     /// What was said since it was asked last.
-    fn said(&self) -> Vec<String> {
+    pub(super) fn said(&self) -> Vec<String> {
         let events = self.memory.take();
         let lines = events.iter().map(|e| format!("{} {}", e.level.name(), e.message)).filter(|l| !l.starts_with("DEBUG"));
         let root = self.dir.path().display().to_string();
@@ -162,12 +170,12 @@ impl Bench {
         self.lvm.snaps.lock().unwrap().iter().map(|s| format!("{} {}", s.0, s.1)).collect()
     }
 
-    fn var(&self, name: &str) -> Option<String> {
+    pub(super) fn var(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.host.paths.var.join(name)).ok()
     }
 }
 
-fn held(state: State, id: Option<&str>) -> Held {
+pub(super) fn held(state: State, id: Option<&str>) -> Held {
     Held { state: Some(state), image: Image { id: id.map(str::to_owned), ..Image::default() }, ..Held::default() }
 }
 
