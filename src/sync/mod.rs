@@ -193,6 +193,11 @@ pub trait SyncDriver: Send + Sync {
     /// Undoes [`SyncDriver::freeze`]; called on every path, also when nothing was frozen.
     fn release(&self, _cx: &Cx) {}
 
+    /// What [`SyncDriver::release`] has written for the other nodes of this copy of the data, as their rows are made of it.
+    fn news(&self, _cx: &Cx) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Where the data are on a node that is `side`: files and folders that must be mounted to send and receive. None
     /// for what is sent as a whole device.
     fn places(&self, _side: Side) -> Vec<String> {

@@ -49,11 +49,15 @@ pub(super) fn all(work: &Work, tasks: Vec<Task>) {
             });
         }
     });
+    let mut news = Vec::new();
     for Source { res, drivers } in sources {
         let log = work.logger(res);
-        drivers.iter().for_each(|d| d.release(&work.service.cx(work.host, &log, res, false)));
+        let cx = work.service.cx(work.host, &log, res, false);
+        drivers.iter().for_each(|d| d.release(&cx));
+        news.extend(drivers.iter().flat_map(|d| d.news(&cx)).map(|path| path.display().to_string()));
         after(work, res);
     }
+    tell_own_copy(work, &news);
 }
 
 /// Takes the snapshots of all resources between the two triggers; those that can be sent.
@@ -315,6 +319,18 @@ fn push_stamps(work: &Work, peer: &str) {
     // under the name of sync#i0: stamps are the service's own files, whatever the peer thinks of the data
     if let Err(e) = rsync::push(&work.service.cx(work.host, &log, res, false), peer, "sync#i0", &files) {
         work.log.warning(format!("the stamps of {} did not reach {peer}, whose status will not know of them: {e}", rids.join(", ")));
+    }
+}
+
+/// Gives the other nodes that share this copy of the data what their rows are made of. Not a failure of the sync.
+fn tell_own_copy(work: &Work, news: &[String]) {
+    let Some(res) = work.service.find("sync#i0").filter(|_| !news.is_empty()) else { return };
+    let others = work.here.copy().into_iter().flat_map(|copy| &copy.nodes).filter(|node| **node != work.host.node);
+    let log = work.logger(res);
+    for node in others {
+        if let Err(e) = rsync::push(&work.service.cx(work.host, &log, res, false), node, "sync#i0", news) {
+            work.log.warning(format!("{node} does not know of this sync, and its status neither: {e}"));
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use round::Round;
 use send::Beside;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use volume::Volume;
 
@@ -76,6 +77,8 @@ struct Sender {
     round: Mutex<Option<Arc<Round>>>,
     /// What stands beside the replicas of peers.
     staged: Mutex<BTreeMap<String, Beside>>,
+    /// The state file is of the round that has ended.
+    news: AtomicBool,
 }
 
 fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
@@ -120,6 +123,7 @@ fn make(p: &Params, src: &str, places: BTreeMap<String, String>, targets: Vec<Cl
         size: OnceLock::new(),
         round: Mutex::default(),
         staged: Mutex::default(),
+        news: AtomicBool::default(),
     };
     Ok(Dds { sender, receiver: target::Receiver::of(p, own, p.text("dst").unwrap_or(own)) })
 }
@@ -200,9 +204,12 @@ impl SyncDriver for Dds {
 
     fn release(&self, cx: &Cx) {
         let round = self.sender.round.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(round) = round {
-            round.end(cx);
-        }
+        self.sender.news.store(round.is_some_and(|round| round.end(cx)), Ordering::SeqCst);
+    }
+
+    fn news(&self, cx: &Cx) -> Vec<PathBuf> {
+        let file = self.sender.news.load(Ordering::SeqCst).then(|| files::state_file(cx.host, cx.service, cx.rid));
+        file.into_iter().collect()
     }
 
     fn frozen(&self, _cx: &Cx) -> Option<Image> {
