@@ -8,9 +8,10 @@ use crate::log::Level;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// How long LVM may take to answer, and to change something: it waits for its locks.
+/// How long LVM may take to answer, and to change something: it waits for its locks and for the disks, and half a change
+/// is worse than a long wait.
 const LOOK: Duration = Duration::from_secs(20);
-const CHANGE: Duration = Duration::from_secs(120);
+const CHANGE: Duration = Duration::from_secs(600);
 
 /// How often a removal is tried: udev may have the device open for a moment.
 const ATTEMPTS: u32 = 29;
