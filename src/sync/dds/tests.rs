@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) struct Lvm {
     vg: &'static str,
     lv: &'static str,
-    mib: u64,
+    mib: Mutex<u64>,
     /// Name, uuid, attributes, percent.
     pub(super) snaps: Mutex<Vec<(String, String, String, u32)>>,
     pub(super) ran: Mutex<Vec<String>>,
@@ -29,7 +29,7 @@ pub(super) struct Lvm {
 impl Lvm {
     fn rows(&self, of: &str) -> String {
         let row = |name: &str, uuid: &str, attr: &str, origin: &str, percent: &str| {
-            let (vg, size) = (self.vg, self.mib << 20);
+            let (vg, size) = (self.vg, *self.mib.lock().unwrap() << 20);
             format!(
                 r#"{{"vg_name":"{vg}","lv_name":"{name}","lv_uuid":"{uuid}","lv_attr":"{attr}","lv_size":"{size}","origin":"{origin}","data_percent":"{percent}"}}"#
             )
@@ -110,8 +110,8 @@ impl Bench {
         let mut host = Host::fake("deb1", dir.path());
         std::fs::create_dir_all(dir.path().join("bin")).unwrap();
         std::fs::write(dir.path().join("bin/dds"), "").unwrap();
-        let lvm =
-            Arc::new(Lvm { vg, lv, mib, snaps: Mutex::default(), ran: Mutex::default(), diff: Mutex::default(), fails: Mutex::default() });
+        let (snaps, ran, diff, fails) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        let lvm = Arc::new(Lvm { vg, lv, mib: Mutex::new(mib), snaps, ran, diff, fails });
         host.runner = lvm.clone();
         host.peers = crate::host::peers::Peers::plain(vec!["ssh".into()]);
         let env = EnvFile::parse(&dir.path().join("etc/svc1.env"), text.as_bytes()).unwrap();
@@ -286,6 +286,20 @@ fn leftovers_and_strangers() {
     bench.lvm.snaps.lock().unwrap()[0].2 = "-wi-------".into();
     let e = bench.sync().ready(&bench.cx()).unwrap_err().to_string();
     assert_eq!(e, "/dev/vg/data_osvc_snap1 is not active. activate it with its volume: lvchange -ay /dev/vg/data");
+}
+
+#[test]
+fn a_volume_that_was_resized_is_compared() {
+    let bench = Bench::new(TWO, "vg", "data", 64);
+    bench.round(Mode::Update, &[("deb2", held(State::None, None))]);
+    *bench.lvm.mib.lock().unwrap() = 80;
+    let mut update = |base: &str| {
+        bench.said();
+        assert!(bench.round(Mode::Update, &[("deb2", held(State::Replica, Some(base)))]).is_empty());
+        bench.said().iter().any(|l| l.contains("block by block: the volume was resized"))
+    };
+    // the tables of the snapshots do not have the new part, nor have the lists
+    assert_eq!([update("uuid-1"), update("uuid-2")], [true, false]);
 }
 
 #[test]

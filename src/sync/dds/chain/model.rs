@@ -4,6 +4,7 @@
 
 mod lvm;
 mod round;
+mod sender;
 mod world;
 
 use proptest::prelude::*;
