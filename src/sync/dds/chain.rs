@@ -40,6 +40,18 @@ pub struct Seen {
     pub size: u64,
 }
 
+impl Seen {
+    /// What it shows when `step` is done.
+    pub fn changed(&mut self, step: &Step) {
+        match step {
+            Step::DropOld => self.old = None,
+            Step::DropNew => self.new = None,
+            Step::Rename => self.old = self.new.take(),
+            Step::Rest | Step::Note(_) | Step::Adopt => {}
+        }
+    }
+}
+
 /// What is remembered of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {

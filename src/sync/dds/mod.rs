@@ -71,8 +71,8 @@ struct Sender {
     scrub: Option<verify::Share>,
     /// Another section that makes snapshots of the same volume.
     rival: Option<String>,
-    /// The size of the volume: bytes.
-    size: OnceLock<Option<u64>>,
+    /// The volume, looked at once a command.
+    volume: OnceLock<Volume>,
     /// What is frozen.
     round: Mutex<Option<Arc<Round>>>,
     /// What stands beside the replicas of peers.
@@ -120,7 +120,7 @@ fn make(p: &Params, src: &str, places: BTreeMap<String, String>, targets: Vec<Cl
         bwlimit: p.integer("bwlimit")?.filter(|kb| *kb > 0),
         scrub: verify::Share::of_section(p)?,
         rival: rival(p),
-        size: OnceLock::new(),
+        volume: OnceLock::new(),
         round: Mutex::default(),
         staged: Mutex::default(),
         news: AtomicBool::default(),
@@ -139,6 +139,14 @@ impl Sender {
     fn round(&self) -> Result<Arc<Round>> {
         let round = self.round.lock().unwrap_or_else(PoisonError::into_inner).clone();
         round.ok_or_else(|| Error::text(format!("{} was not frozen", self.src)))
+    }
+
+    fn volume(&self, cx: &Cx) -> Result<&Volume> {
+        if let Some(volume) = self.volume.get() {
+            return Ok(volume);
+        }
+        let volume = Volume::of(cx, &self.src)?;
+        Ok(self.volume.get_or_init(|| volume))
     }
 
     /// Where the data are on `peer`.
@@ -173,7 +181,7 @@ impl SyncDriver for Dds {
     }
 
     fn question(&self, cx: &Cx, peer: &str) -> gate::Detail {
-        let size = *self.sender.size.get_or_init(|| Some(Volume::of(cx, &self.sender.src).ok()?.size));
+        let size = self.sender.volume(cx).ok().map(|volume| volume.size);
         let image = files::Files(cx).chain().base.map(|base| base.id);
         gate::Detail { driver: "dds".into(), dst: Some(self.sender.place_on(peer)), size, image, ..gate::Detail::default() }
     }
@@ -186,8 +194,7 @@ impl SyncDriver for Dds {
             )));
         }
         files::program(cx.host).map_err(Error::Text)?;
-        let volume = Volume::of(cx, &self.sender.src)?;
-        volume.look(cx).map(|_| ())
+        self.sender.volume(cx).map(|_| ())
     }
 
     fn has_snapshot(&self) -> bool {
@@ -195,7 +202,7 @@ impl SyncDriver for Dds {
     }
 
     fn freeze(&self, cx: &Cx) -> Result<()> {
-        let volume = Volume::of(cx, &self.sender.src)?;
+        let volume = self.sender.volume(cx)?.clone();
         let peers = self.sender.places.keys().cloned().collect();
         let round = Round::begin(cx, volume, self.sender.snap_size, peers)?;
         *self.sender.round.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);

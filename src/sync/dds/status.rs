@@ -51,9 +51,9 @@ fn late(sender: &Sender, cx: &Cx) -> Option<String> {
 
 /// What is to be said of the snapshots.
 fn snapshots(sender: &Sender, cx: &Cx) -> Vec<String> {
-    let Ok(volume) = Volume::of(cx, &sender.src) else { return Vec::new() };
+    let Ok(volume) = sender.volume(cx) else { return Vec::new() };
     match volume.look(cx) {
-        Ok(look) => said(&volume, &look),
+        Ok(look) => said(volume, &look),
         Err(e) => vec![e.to_string()],
     }
 }

@@ -284,7 +284,7 @@ fn leftovers_and_strangers() {
     assert!(delta.contains("--cow") && delta.contains("--base uuid-2"), "LVM says that it is the base: {delta}");
     // somebody's own volume with that name
     bench.lvm.snaps.lock().unwrap()[0].2 = "-wi-------".into();
-    let e = bench.sync().ready(&bench.cx()).unwrap_err().to_string();
+    let e = bench.sync().freeze(&bench.cx()).unwrap_err().to_string();
     assert_eq!(e, "/dev/vg/data_osvc_snap1 is not active. activate it with its volume: lvchange -ay /dev/vg/data");
 }
 
@@ -293,7 +293,7 @@ fn a_volume_that_was_resized_is_compared() {
     let bench = Bench::new(TWO, "vg", "data", 64);
     bench.round(Mode::Update, &[("deb2", held(State::None, None))]);
     *bench.lvm.mib.lock().unwrap() = 80;
-    let mut update = |base: &str| {
+    let update = |base: &str| {
         bench.said();
         assert!(bench.round(Mode::Update, &[("deb2", held(State::Replica, Some(base)))]).is_empty());
         bench.said().iter().any(|l| l.contains("block by block: the volume was resized"))

@@ -26,8 +26,8 @@ pub trait Hands {
 
 /// Afterwards at most the base is there, valid, and the record is about it: leftovers are gone, a round is over.
 pub fn settle(chain: &mut Chain, hands: &mut dyn Hands) -> Result<Seen> {
+    let mut seen = hands.look()?;
     for _ in 0..STEPS {
-        let seen = hands.look()?;
         let step = chain.next_step(&seen);
         let before = chain.clone();
         match &step {
@@ -50,8 +50,9 @@ pub fn settle(chain: &mut Chain, hands: &mut dyn Hands) -> Result<Seen> {
         if *chain != before {
             hands.save(chain)?;
         }
+        seen.changed(&step);
     }
-    Err(Error::text("the snapshots of the volume are not what they were made to be: somebody else changes them"))
+    Err(Error::text("the snapshots of the volume are not what they were made to be"))
 }
 
 /// Freezes the volume, `at` this instant or a moment later: what is sent is on record when this returns. `seen`: what
