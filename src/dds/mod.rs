@@ -12,6 +12,8 @@ pub mod extract;
 pub mod flow;
 pub mod folder;
 pub mod frame;
+pub mod hash;
+pub mod inspect;
 pub mod merge;
 pub mod options;
 pub mod output;
@@ -77,9 +79,13 @@ fn run(verb: &Verb, args: &Args) -> Result<Said> {
             let done = spool::recover::recover(args, folder)?;
             Ok(report::asked(args.json, true, || done.text(folder), || done.json()).into())
         }
+        Verb::Hash => hash::make::hash(args).map(|()| Said::default()),
+        Verb::Diff => hash::compare::diff(args).map(|d| report::asked(args.json, true, || d.text(), || d.json()).into()),
+        Verb::Witness(path) => hash::make::witness(path).map(Said::from),
+        Verb::Inspect(path) => inspect::look(path.as_deref(), false).map(|seen| inspect::told(&seen, args.json).into()),
+        Verb::Check(path) => inspect::look(path.as_deref(), true).map(|seen| inspect::told(&seen, args.json).into()),
         Verb::Completion(shell) => completion(*shell).map(Said::from),
         Verb::Man => man().map(Said::from),
-        _ => Err(Error::usage("dds", "not in this build")),
     }
 }
 

@@ -31,7 +31,7 @@ const USAGE: &str = "dds --extract --cow COW --source SNAP [--dest FILE] [-v]
        dds --extract --frame --source SNAP [--cow COW] [--behind SET]... [--all] [options]
        dds --merge [--spool DIR] --dest DEV [options]
        dds --recover DIR | --inspect [FILE] | --check [FILE] | --witness DEV
-       dds --note SET --source DEV --cow COW|--from SET2
+       dds --note SET --source DEV [--cow COW|--from SET2]
        dds --hash --source DEV [options]
        dds --diff --source DEV --hashes FILE|- [--set SET]";
 

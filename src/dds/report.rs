@@ -75,7 +75,7 @@ impl Report {
 }
 
 /// KB of 1024 bytes; chunks of 512 bytes make halves.
-fn kb(bytes: u64) -> String {
+pub fn kb(bytes: u64) -> String {
     let half = if bytes % 1024 == 512 { ".5" } else { "" };
     format!("{}{half} KB", bytes / 1024)
 }

@@ -25,7 +25,7 @@ const CHUNK_DEFAULT: u32 = 4096;
 /// Records that are sorted at once.
 const BATCH: usize = 1 << 18;
 /// How long another dds is waited for; it writes some MiB.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a set is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

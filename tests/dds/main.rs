@@ -13,6 +13,8 @@ mod bed;
 mod damage;
 mod devices;
 mod framed;
+mod hashes;
+mod inspect;
 mod loops;
 mod model;
 mod spool;

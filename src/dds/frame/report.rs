@@ -2,6 +2,7 @@
 
 use super::Header;
 use super::group::Totals;
+use crate::dds::report;
 use serde_json::{Map, Value};
 
 /// Text as `-v` gives it. Without totals: the most that there may be.
@@ -14,7 +15,7 @@ pub fn text(header: &Header, totals: Option<Totals>) -> String {
     };
     line("format", "framed");
     line("version", &super::VERSION.to_string());
-    line("chunk_size", &kb(u64::from(header.chunk)));
+    line("chunk_size", &report::kb(u64::from(header.chunk)));
     line("source size", &kb(header.source_size));
     line("whole", if header.whole { "yes" } else { "no" });
     line("base", &header.base);

@@ -162,7 +162,14 @@ pub fn look(folder: &Path) -> Result<(bool, bool)> {
 /// There is none; it is damaged.
 pub fn delta(folder: &Path) -> Result<(Place, Reader<File>)> {
     let path = folder.join("delta");
-    let mut file = File::open(&path).map_err(|e| Error::new(format!("spool {}", path.display()), reason(&e)))?;
+    delta_in(File::open(&path).map_err(|e| Error::new(format!("spool {}", path.display()), reason(&e)))?)
+}
+
+/// Where a delta belongs, and its stream.
+///
+/// # Errors
+/// It is damaged.
+pub fn delta_in(mut file: File) -> Result<(Place, Reader<File>)> {
     let place = Place::read(&mut file)?;
     Ok((place, Reader::begin(file)?))
 }
