@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// The names of the nodes; the first has /dev/vdb, the second /dev/vdc, both have /dev/vdd.
 pub const NODES: [&str; 2] = ["deb1", "deb2"];
+/// Those that are up from the beginning, and one that is booted when somebody asks for it.
+const ALL: [&str; 3] = ["deb1", "deb2", "deb3"];
 
 /// What stands before shell code on a node.
 const PREFIX: &str = "export PATH=/opt/opensvc/bin:/opt/opensvc/etc:$PATH HOME=/root NO_COLOR=1 TZ=UTC; ";
@@ -53,7 +55,7 @@ pub fn main() -> ExitCode {
         succeed(&mut Command::new("sync"));
     }
     node::hub();
-    node::boot(&NODES, &NODES, &guest.share);
+    node::boot(&NODES, &ALL, &guest.share);
     guest.both().iter().for_each(Node::plug_all);
     tell(&format!("@nodes up in {:.1} s", began.elapsed().as_secs_f32()));
     for line in job.lines() {
@@ -105,6 +107,19 @@ impl Guest {
     /// The first node and the second.
     pub fn pair(&self) -> (Node<'_>, Node<'_>) {
         (Node { name: NODES[0], guest: self }, Node { name: NODES[1], guest: self })
+    }
+
+    /// A third, which has disks of the same kind as the second.
+    pub fn third(&self) -> Node<'_> {
+        let third = Node { name: ALL[2], guest: self };
+        if !Path::new("/room").join(third.name).exists() {
+            node::install(third.name);
+        }
+        if !Path::new(&format!("/run/ready.{}", third.name)).exists() {
+            node::boot(&[third.name], &ALL, &self.share);
+            third.plug_all();
+        }
+        third
     }
 
     fn both(&self) -> [Node<'_>; 2] {
@@ -258,7 +273,7 @@ impl Node<'_> {
                 std::thread::sleep(Duration::from_millis(200));
             }
         }
-        node::boot(&[self.name], &NODES, &self.guest.share);
+        node::boot(&[self.name], &ALL, &self.guest.share);
         self.plug_all();
     }
 }

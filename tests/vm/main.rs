@@ -26,6 +26,7 @@ mod host;
 mod node;
 
 mod dds_moves;
+mod dds_sync;
 mod dds_target;
 mod rsync_snap;
 mod smoke;
@@ -63,7 +64,7 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, dds_target::ALL, dds_moves::ALL];
+const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()

@@ -1,0 +1,231 @@
+//! sync.dds between real volumes: full and incremental, while they are written to; peers that are away; snapshots that
+//! fill up; a sender that dies at any of its steps.
+
+use crate::guest::{Guest, Node, finish};
+use crate::{Scenario, scenario};
+use std::time::Duration;
+
+pub const ALL: &[Scenario] = &[
+    scenario!(a_mounted_volume_is_replicated_while_it_is_written_to),
+    scenario!(one_of_two_targets_is_away_for_three_rounds),
+    scenario!(a_full_snapshot_is_told_and_costs_no_full_copy),
+    scenario!(a_stale_page_of_the_table_loses_nothing),
+    scenario!(a_regular_file_is_a_target),
+    scenario!(a_sender_that_dies_at_three_steps),
+    scenario!(a_sender_that_dies_at_any_step).on_demand(),
+    scenario!(twenty_rounds).on_demand(),
+];
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A service with one volume of 32 MiB, mounted on the first node, and where it is sent.
+struct Bed<'a> {
+    name: &'static str,
+    a: Node<'a>,
+    peers: Vec<Node<'a>>,
+}
+
+impl<'a> Bed<'a> {
+    fn new(guest: &'a Guest, name: &'static str, peers: &[Node<'a>], more: &str) -> Self {
+        let (a, _) = guest.pair();
+        let bed = Self { name, a, peers: peers.to_vec() };
+        for node in std::iter::once(&a).chain(peers) {
+            let vg = format!("{name}_{}", node.name);
+            node.vg(&vg);
+            node.lv(&vg, "data", 32);
+            node.service(name, &bed.file(more));
+        }
+        a.sh(&format!("mkfs.ext4 -q -J size=4 {}", bed.volume(a)));
+        a.svcmgr(&format!("-s {name} start"));
+        bed
+    }
+
+    fn file(&self, more: &str) -> String {
+        let name = self.name;
+        let drp: Vec<&str> = self.peers.iter().map(|n| n.name).collect();
+        let dst: String = drp.iter().map(|n| format!("dst@{n} = /dev/{name}_{n}/data\ndev@{n} = /dev/{name}_{n}/data\n")).collect();
+        let dev: String = drp.iter().map(|n| format!("dev@{n} = /dev/{name}_{n}/data\n")).collect();
+        let dst: String = dst.lines().filter(|l| l.starts_with("dst")).map(|l| format!("{l}\n")).collect();
+        format!(
+            "[DEFAULT]\nservice_type = TST\nnodes = deb1\ndrpnodes = {}\nautostart_node = deb1\n\n[fs#1]\ntype = ext4\ndev = /dev/{name}_deb1/data\n{dev}mnt = /srv/{name}\n\n\
+             [sync#1]\ntype = dds\nsrc = /dev/{name}_deb1/data\n{dst}target = drpnodes\nsnap_size = 12\n{more}\n",
+            drp.join(" ")
+        )
+    }
+
+    fn volume(&self, node: Node) -> String {
+        format!("/dev/{}_{}/data", self.name, node.name)
+    }
+
+    fn sync(&self, action: &str) -> String {
+        self.a.svcmgr(&format!("-s {} sync {action} --force", self.name))
+    }
+
+    /// The replica is the image that was sent, and a filesystem without a flaw, with all that was on the disk then.
+    fn equal(&self, peer: Node) {
+        let volume = self.volume(peer);
+        assert_eq!(peer.hash(&volume), self.a.hash(&format!("{}_osvc_snap1", self.volume(self.a))));
+        let vg = format!("{}_{}", self.name, peer.name);
+        peer.sh(&format!(
+            "lvcreate -q -s -L 12M -n look {vg}/data >/dev/null; trap 'umount /mnt 2>/dev/null; lvremove -q -f {vg}/look >/dev/null' EXIT
+             fsck.ext4 -p /dev/{vg}/look >/dev/null || test $? = 1; fsck.ext4 -fn /dev/{vg}/look >/dev/null
+             mount -o ro /dev/{vg}/look /mnt; if test -e /mnt/sums; then cd /mnt; sha256sum --quiet -c sums; cd /; fi"
+        ));
+    }
+
+    /// Writes files one after the other, and the sum of each when it is on the disk.
+    fn writer(&self) -> std::process::Child {
+        self.a.spawn(&format!(
+            "cd /srv/{0}; n=0; while ! test -e /tmp/stop.{0}; do n=$((n+1)); f=f$((n%20)).$n; rm -f f$((n%20)).*; sed -i \"/ f$((n%20))[.]/d\" sums 2>/dev/null || true
+             head -c 40000 /dev/urandom >$f; sync $f; sha256sum $f >>sums; sync sums; done",
+            self.name
+        ))
+    }
+
+    fn stop(&self, writer: std::process::Child) {
+        self.a.sh(&format!("touch /tmp/stop.{}", self.name));
+        assert_eq!(finish(writer).code, 0);
+    }
+
+    fn table(&self) -> String {
+        format!("/dev/mapper/{}_deb1-data_osvc_snap1-cow", self.name)
+    }
+
+    fn end(self) {
+        self.a.svcmgr(&format!("-s {} stop", self.name));
+        for node in std::iter::once(&self.a).chain(&self.peers) {
+            node.sh(&format!("vgremove -q -f -y {}_{} >/dev/null", self.name, node.name));
+        }
+    }
+}
+
+fn rounds(guest: &Guest, name: &'static str, rounds: usize) {
+    let (_, b) = guest.pair();
+    let bed = Bed::new(guest, name, &[b], "");
+    let writer = bed.writer();
+    bed.a.until(LIMIT, &format!("test -s /srv/{name}/sums"));
+    let said = bed.sync("full");
+    assert!(said.contains("lvcreate -s -n data_osvc_snap1 -L 12M"), "{said}");
+    bed.equal(b);
+    for _ in 0..rounds {
+        let said = bed.sync("update");
+        assert!(said.contains("--cow /dev/mapper/") && said.contains("Output size total"), "{said}");
+        bed.equal(b);
+    }
+    bed.stop(writer);
+    bed.end();
+}
+
+fn a_mounted_volume_is_replicated_while_it_is_written_to(guest: &Guest) {
+    rounds(guest, "live", 5);
+}
+
+fn twenty_rounds(guest: &Guest) {
+    rounds(guest, "twenty", 20);
+}
+
+fn one_of_two_targets_is_away_for_three_rounds(guest: &Guest) {
+    let ((a, b), c) = (guest.pair(), guest.third());
+    let bed = Bed::new(guest, "away", &[b, c], "");
+    a.sh("head -c 1000000 /dev/urandom >/srv/away/f0; sync -f /srv/away");
+    bed.sync("full");
+    [b, c].iter().for_each(|peer| bed.equal(*peer));
+    c.kill();
+    for round in 1..=3 {
+        a.sh(&format!("head -c 200000 /dev/urandom >/srv/away/f{round}; sync -f /srv/away"));
+        let said = a.try_svcmgr("-s away sync update --force");
+        assert_eq!(said.code, 1, "one of them is not there");
+        bed.equal(b);
+    }
+    assert!(a.sh("svcmgr -s away print status").contains("deb3 need"), "the row tells who is late");
+    c.boot(&["away_deb3"]);
+    c.sh("vgchange -q -a y away_deb3 >/dev/null");
+    let said = bed.sync("update");
+    assert!(said.contains("--behind") && !said.contains("comparing"), "{said}");
+    [b, c].iter().for_each(|peer| bed.equal(*peer));
+    bed.end();
+}
+
+fn a_full_snapshot_is_told_and_costs_no_full_copy(guest: &Guest) {
+    let (a, b) = guest.pair();
+    let bed = Bed::new(guest, "full", &[b], "");
+    bed.sync("full");
+    a.sh("head -c 7000000 /dev/urandom >/srv/full/half; sync -f /srv/full");
+    assert!(a.sh("svcmgr -s full print status || true").contains("% full"));
+    a.sh("for n in 1 2; do head -c 7000000 /dev/urandom >/srv/full/f$n; sync -f /srv/full; done");
+    assert!(a.sh("svcmgr -s full print status || true").contains("full sync needed"));
+    let said = bed.sync("update");
+    assert!(said.contains("full sync needed") && said.contains("block by block"), "{said}");
+    bed.equal(b);
+    a.sh("echo more >/srv/full/more; sync -f /srv/full");
+    assert!(!bed.sync("update").contains("block by block"));
+    bed.equal(b);
+    bed.end();
+}
+
+/// The kernel writes the table below the page cache: who has read it once through the cache sees old pages for ever.
+fn a_stale_page_of_the_table_loses_nothing(guest: &Guest) {
+    let (a, b) = guest.pair();
+    let bed = Bed::new(guest, "stale", &[b], "");
+    bed.sync("full");
+    let read = |_: usize| a.sh(&format!("dd if={} bs=4k count=64 status=none | sha256sum", bed.table()));
+    for round in 0..2 {
+        let before = read(round);
+        a.sh(&format!("head -c 500000 /dev/urandom >/srv/stale/f{round}; sync -f /srv/stale"));
+        assert_eq!(read(round), before, "this kernel has no stale pages: the test proves nothing");
+        bed.sync("update");
+        bed.equal(b);
+    }
+    bed.end();
+}
+
+fn a_regular_file_is_a_target(guest: &Guest) {
+    let (a, b) = guest.pair();
+    let bed = Bed::new(guest, "image", &[b], "");
+    let file = bed.file("").replace("dst@deb2 = /dev/image_deb2/data", "dst@deb2 = /disk/dds.img");
+    [a, b].iter().for_each(|n| n.service("image", &file));
+    let same = || assert_eq!(b.hash("/disk/dds.img"), a.hash("/dev/image_deb1/data_osvc_snap1"));
+    bed.sync("full");
+    same();
+    a.sh("head -c 500000 /dev/urandom >/srv/image/f; sync -f /srv/image");
+    bed.sync("update");
+    same();
+    bed.end();
+}
+
+/// Killed at its `step`-th change of anything. False: it ended before.
+fn dies(bed: &Bed, step: usize) -> bool {
+    let (a, b) = (bed.a, bed.peers[0]);
+    a.sh(&format!("head -c 200000 /dev/urandom >/srv/{0}/f{step}; rm -f /srv/{0}/f$(({step}-3)); sync -f /srv/{0}", bed.name));
+    a.sh(&format!("rm -f /opt/opensvc/var/.died; echo 'sync_update {step}' >/opt/opensvc/var/.die"));
+    let said = a.try_svcmgr(&format!("-s {} sync update --force", bed.name));
+    let died = a.sh("cat /opt/opensvc/var/.died 2>/dev/null; rm -f /opt/opensvc/var/.die");
+    if said.code == 0 {
+        assert_eq!(died, "");
+        return false;
+    }
+    assert!(!died.is_empty(), "{}", said.stderr);
+    let again = bed.sync("update");
+    assert!(!again.contains("block by block"), "killed {died}: {again}");
+    bed.equal(b);
+    true
+}
+
+fn a_sender_that_dies_at_three_steps(guest: &Guest) {
+    let (_, b) = guest.pair();
+    let bed = Bed::new(guest, "dies3", &[b], "");
+    bed.sync("full");
+    for step in [3, 8, 13] {
+        assert!(dies(&bed, step), "there is no step {step}");
+    }
+    bed.end();
+}
+
+fn a_sender_that_dies_at_any_step(guest: &Guest) {
+    let (_, b) = guest.pair();
+    let bed = Bed::new(guest, "dies", &[b], "");
+    bed.sync("full");
+    let steps = (1..100).take_while(|step| dies(&bed, *step)).count();
+    assert!(steps > 10, "{steps}");
+    bed.end();
+}
