@@ -2,7 +2,7 @@
 //! What is decided is decided by `authority`; here it is done.
 
 use super::execute::Run;
-use super::{call, gates};
+use super::{call, gates, written};
 use crate::authority::start::{Answers, Decision, Go, How, View, decide};
 use crate::authority::words::list;
 use crate::authority::{Here, Learned, Refusal};
@@ -256,6 +256,7 @@ impl Agreed<'_> {
 pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<Agreed<'a>> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let answers = desk.look()?;
+    written::look(&mut desk, Some(&answers), written::LONG)?;
     let go = decided(&desk, &answers, how)?;
     Ok(Agreed { desk, answers, go, handed: None })
 }
@@ -353,6 +354,7 @@ pub fn hand_back(desk: &mut Desk, answers: &Answers, before: &Here) {
 pub fn foresee(service: &Service, host: &Host, log: &Logger, how: &How) -> Result<(Vec<String>, Option<Refusal>)> {
     let mut desk = Desk::load(service, host, log, true, false);
     let answers = desk.look()?;
+    written::look(&mut desk, Some(&answers), written::LONG)?;
     let go = match desk.decide(&answers, how) {
         Decision::Go(go) => go,
         Decision::Refuse(refusal) => return Ok((Vec::new(), Some(refusal))),

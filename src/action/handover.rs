@@ -8,9 +8,10 @@ use super::select::Selection;
 
 use super::ground::{devices, ground};
 use super::sync::{Load, deliver};
-use super::{call, sync};
+use super::{call, sync, written};
 use crate::authority::Here;
-use crate::authority::words::{instant, list, lost};
+use crate::authority::words::list;
+use crate::authority::written::given_up_for;
 use crate::error::{Error, Result};
 use crate::host::device::{self, Place};
 use crate::service::Res;
@@ -56,7 +57,7 @@ pub fn prepare(run: &Run, from: &str, clock: Option<DateTime<Local>>, abandon: b
         _ = unprepare(run);
         return Err(e);
     }
-    if let Err(e) = own_writes(run, &desk.here, &holder, clock, abandon) {
+    if let Err(e) = written::look(&mut desk, None, written::LONG).and_then(|()| own_writes(run, &desk.here, &holder, clock, abandon)) {
         _ = unprepare(run);
         return Err(e);
     }
@@ -77,47 +78,17 @@ pub fn unprepare(run: &Run) -> Result<()> {
 /// What this node has written of its own is lost when the holder's data come: said, if it is older than the
 /// takeover; refused, if it is newer.
 fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Local>>, abandon: bool) -> Result<()> {
-    let (name, node) = (&here.service, &here.node);
     let skew = clock.map_or_else(Span::zero, |theirs| theirs - here.now);
     // what is not known to be a copy may be anything
     for rid in here.copies.rids.iter().filter(|rid| matches!(here.data(rid).state, Some(State::Orphan) | None)) {
         let Some(res) = run.service.find(rid) else { continue };
-        let log = run.log.child(&res.log_name());
-        let side = |driver| sync::side_of(here, driver, node);
-        let found = res.sync().and_then(|driver| driver.newest(&run.service.cx(run.host, &log, res, false), side(driver)));
-        let run_until = here.last_run.as_ref().and_then(|r| r.until);
-        let newest = found.or(run_until);
-        let base = here.data(rid).image.frozen_at;
-        // a second holder after the first: home has been without them since the first
-        let left = holder.away.unwrap_or(holder.since);
-        let after = newest.is_none_or(|at| at + skew > left);
-        let what = newest.map_or_else(|| "at a time that could not be found out".into(), |at| instant(at, here.now));
-        if after && !abandon {
-            run.log.error(
-                crate::authority::Refusal {
-                    what: format!("{rid} of {name} is not brought to {node}: {node} has written data after {} took over", holder.node),
-                    why: format!("the newest data on {node} are of {what}; {} took over at {} (its clock)", holder.node, instant(left, here.now)),
-                    stake: format!("the writes of {node} since then, or those of {}: someone has to choose", holder.node),
-                    remedy: format!(
-                        "to keep those of {0}: on {0}: svcmgr -s {name} giveback --abandon {node}; to keep those of {node}: on {node}: svcmgr -s {name} takeover --abandon {0}",
-                        holder.node
-                    ),
-                }
-                .to_string(),
-            );
-            return Err(Error::Reported);
-        }
-        match (base, newest) {
-            (Some(base), Some(at)) if at > base => log.warning(format!(
-                "the writes made on {node} between {} and {what} ({}) were never sent: they are overwritten with the data of {}",
-                instant(base, here.now),
-                lost(at - base),
-                holder.node
-            )),
-            (None, _) => {
-                log.warning(format!("what {node} wrote of its own, until {what}, is overwritten with the data of {}", holder.node));
+        let newest = written::newest(run.service, run.host, run.log, here, res, written::LONG);
+        match given_up_for(here, holder, rid, newest, skew, abandon) {
+            Ok(lost) => lost.into_iter().for_each(|words| run.log.child(&res.log_name()).warning(words)),
+            Err(refusal) => {
+                run.log.error(refusal.to_string());
+                return Err(Error::Reported);
             }
-            _ => {}
         }
     }
     Ok(())

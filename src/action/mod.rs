@@ -13,6 +13,7 @@ pub mod select;
 pub mod start;
 pub mod sync;
 pub mod triggers;
+pub mod written;
 
 use chrono::{DateTime, Local};
 use std::sync::{Arc, Mutex};

@@ -230,9 +230,11 @@ impl Here {
     /// The same, for an answer.
     pub fn held(&self, rid: &str) -> Held {
         let data = self.data(rid);
-        let witness = self.replicas.get(rid).and_then(Known::known).and_then(|r| r.witness.clone());
-        let (written_until, kept, applying) = (data.written_until, data.kept, data.applying);
-        Held { state: data.state, image: data.image, written_until, kept, applying, witness }
+        let file = self.replicas.get(rid).and_then(Known::known);
+        let since = file.filter(|r| r.node == self.node && Some(r.state) == data.state).map(|r| r.since);
+        let (witness, written_until) = (file.and_then(|r| r.witness.clone()), data.written_until);
+        let (kept, applying) = (data.kept, data.applying);
+        Held { state: data.state, image: data.image, since, written_until, kept, applying, witness }
     }
 }
 

@@ -11,6 +11,7 @@ mod refusals_tests;
 pub mod start;
 
 pub mod words;
+pub mod written;
 
 #[cfg(test)]
 mod edges_tests;

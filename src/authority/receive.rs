@@ -90,7 +90,12 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
         let until = data.written_until.map_or_else(|| "it is not known until when".into(), |at| format!("until {}", instant(at, here.now)));
         return Some(Refusal {
             what: format!("{what}: {node} has writes of its own"),
-            why: format!("{node} ran {service} ({until}), and {sender} never had those writes"),
+            why: match data.written_until.filter(|at| !here.ran_until(*at)) {
+                Some(_) => format!(
+                    "the data on {node} were changed {until}, and not by a transfer: {service} ran there, which {node} has forgotten, or they were mounted and written by hand; {sender} never had those writes"
+                ),
+                None => format!("{node} ran {service} ({until}), and {sender} never had those writes"),
+            },
             stake: format!(
                 "the writes made on {node} after {}",
                 data.image.frozen_at.map_or_else(|| "its last sync".into(), |at| instant(at, here.now))

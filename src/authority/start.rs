@@ -12,7 +12,7 @@ use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use abandon::abandon;
 use chrono::{DateTime, Duration, Local};
-use elsewhere::{claims_elsewhere, fresher, last_writes, planned, running_elsewhere, split, traces, unsure};
+use elsewhere::{claims_elsewhere, fresher, last_writes, later_elsewhere, planned, running_elsewhere, split, traces, unsure};
 use own::{handed_and_broken, own_data};
 use std::collections::BTreeMap;
 
@@ -104,7 +104,8 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
         }
         // a takeover that came to nothing: only a higher epoch ends the promises that were made to it
         let open = here.promise().is_some_and(|p| here.copies.of_node(&p.node) != here.copy());
-        return Ok(Go { claim: open.then(|| highest(view) + 1), warnings: not_asked(view), ..Go::default() });
+        let warnings = later_elsewhere(view).into_iter().chain(not_asked(view)).collect();
+        return Ok(Go { claim: open.then(|| highest(view) + 1), warnings, ..Go::default() });
     }
     let mut go = taken(view, Vec::new());
     own_data(view, how, &holder, &mut go)?;

@@ -129,7 +129,9 @@ fn running_at(told: &Told, holder: &Holder, runner: &Instance) -> Vec<Advice> {
         return vec![bring_home(told, holder, runner)];
     }
     let others = || told.rows.iter().filter(|r| here.copies.of_node(&r.node) != here.holding());
-    let mends: Vec<Advice> = others().filter_map(|row| mend(told, row, runner)).collect();
+    let mends: Vec<Advice> = others()
+        .flat_map(|row| choice(told, row, runner).or_else(|| mend(told, row, runner).map(|a| vec![a])).unwrap_or_default())
+        .collect();
     if !mends.is_empty() {
         return mends;
     }
@@ -152,6 +154,24 @@ fn of_when(told: &Told, row: &Instance) -> Option<String> {
 
 fn has(row: &Instance, state: State) -> bool {
     row.data.iter().any(|d| d.state == Some(state.name()))
+}
+
+/// `row` has data of its own, and nobody remembers that it took over: someone has to choose whose are kept.
+fn choice(told: &Told, row: &Instance, holder: &Instance) -> Option<Vec<Advice>> {
+    let here = told.here;
+    let until = row.data.iter().filter(|d| d.state == Some(State::Orphan.name())).filter_map(|d| d.written_until).max()?;
+    if !row.answers || row.copy.as_ref().is_some_and(|copy| here.abandoned().contains(copy)) {
+        return None;
+    }
+    let (node, other) = (&row.node, &holder.node);
+    let words = if holder.running == Some(true) { format!("sync full --abandon {node}") } else { "start".to_owned() };
+    let ours = Advice::on(format!("to keep the data of {other}"), other, type_(here, &words));
+    let until = instant(until, here.now);
+    Some(vec![
+        ours.note(format!("gives up what {node} wrote itself, until {until}")),
+        Advice::on(format!("to keep the data of {node}"), node, type_(here, &format!("takeover --abandon {other}")))
+            .note(format!("gives up what {other} wrote after the copy on {node} was made")),
+    ])
 }
 
 /// What makes a copy on `row` again that can be started from.
@@ -246,6 +266,14 @@ fn down(told: &Told, holder: &Holder) -> Vec<Advice> {
     let goes = |row: &&Instance| row.answers && matches!(decision(told, &row.node), Some(Decision::Go(_)));
     let dead = |text: &str| if silent.is_empty() { text.to_owned() } else { format!("if {} {} dead", list(&silent), are(&silent)) };
     if let Some(row) = holding.iter().find(|r| goes(r)) {
+        let ran = holding.iter().filter_map(|r| Some(r.up_until? - clock(told, &r.node))).max();
+        let later = |r: &&Instance| {
+            let until = r.data.iter().filter(|d| d.state == Some(State::Orphan.name())).filter_map(|d| d.written_until).max();
+            told.here.copies.of_node(&r.node) != told.here.holding() && until.is_some_and(|until| Some(until - clock(told, &r.node)) > ran)
+        };
+        if let Some(both) = told.rows.iter().find(later).and_then(|other| choice(told, other, row)) {
+            return both;
+        }
         let start = Advice::on(dead("to start it"), &row.node, type_(here, "start"));
         let away = here.copies.home() != here.holding();
         let back = away.then(|| bring_home(told, holder, row));

@@ -1,11 +1,11 @@
 //! Why this node would refuse a transfer: asked by the gate before it, and again by the receiver under its lock.
 
+use crate::action::written;
 use crate::host::Host;
 use crate::log::Logger;
 use crate::report::ServiceReport;
 use crate::service::{Service, instance};
 use crate::state::authority;
-use std::path::Path;
 
 /// The instance of a service on this node, looked at for a sender.
 pub struct Instance<'a> {
@@ -59,13 +59,7 @@ impl<'a> Instance<'a> {
     /// `dst` lies on a filesystem of the service that is not mounted here: what arrives would fill the parent
     /// filesystem, and vanish below the mount at the next start.
     pub fn below_unmounted(&self, dst: &str) -> Option<String> {
-        let facts = &self.host.facts;
-        let covers = |mnt: &str| {
-            let (real, real_dst) = (facts.real_path(mnt), facts.real_path(dst));
-            (Path::new(dst).starts_with(mnt) || Path::new(&real_dst).starts_with(&real)) && facts.mount_at(&real).is_none()
-        };
-        let mounts = self.service.resources.iter().filter(|r| !r.disable).filter_map(|r| Some((r, r.run()?.mount_point()?)));
-        let (res, mnt) = mounts.filter(|(_, mnt)| covers(mnt)).max_by_key(|(_, mnt)| mnt.len())?;
+        let (res, mnt) = written::unmounted(self.service, self.host, dst)?;
         let (name, node, rid) = (&self.service.name, &self.host.node, &res.rid);
         let remedy = if res.standby { String::new() } else { format!("set always_on = drpnodes in [{rid}], then ") };
         Some(format!(

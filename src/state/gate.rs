@@ -151,6 +151,9 @@ pub struct Held {
     /// The last image that was whole.
     #[serde(default, flatten)]
     pub image: Image,
+    /// Since when it is that, by its clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Local>>,
     /// Of an orphan: when it was written last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_until: Option<DateTime<Local>>,

@@ -9,6 +9,7 @@ pub mod rsync;
 pub mod schedule;
 pub mod zfs;
 
+use crate::authority::written::Newest;
 use crate::config::keyword::Keyword;
 use crate::config::scope::{Params, Scope};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ pub use receive::{Effect, Receipt, Recovered, Target};
 use schedule::Schedule;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The two classes of targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,10 +206,10 @@ pub trait SyncDriver: Send + Sync {
         Vec::new()
     }
 
-    /// When the data that this node has as `side` were written last: the newest change of anything there. `None`: it
-    /// has none, or that could not be found out in time.
-    fn newest(&self, _cx: &Cx, _side: Side) -> Option<DateTime<Local>> {
-        None
+    /// When the data that this node has as `side` were written last: the newest change of anything there that a
+    /// transfer would overwrite. The look ends after `limit`.
+    fn newest(&self, _cx: &Cx, _side: Side, _limit: Duration) -> Newest {
+        Newest::Unknown
     }
 
     /// The image that [`SyncDriver::freeze`] has made: its id and instant. `None`: what is sent is of the start of the

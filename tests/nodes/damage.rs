@@ -281,6 +281,64 @@ fn before_any_takeover() {
     d.end("before_any_takeover");
 }
 
+/// deb1 died, deb2 took over, ran and was stopped; its files came back from yesterday, and deb1 has never heard of it:
+/// only the data tell.
+fn forgotten() -> Damage {
+    let bed = with_yesterday(replicated());
+    bed.ctl("crash", &["deb1"]);
+    bed.sh("deb2", &format!("svc1 start; echo 2 >>/srv/d/marks; sleep 3; touch /srv/d/marks; svc1 stop; cd {STATE}; {OLD_ALL}"));
+    bed.ctl("boot", &["deb1"]);
+    bed.sh("deb1", &format!("{VAR}; rm -f /disk/up; mount -o loop /disk/d.img /srv/d"));
+    Damage::keep(bed, "deb2")
+}
+
+#[test]
+fn of_a_takeover_that_nobody_remembers() {
+    let mut d = forgotten();
+    d.case("the takeover is forgotten, deb1 is down", "deb2", "true");
+    d.case("the same, deb1 boots", "deb1", "svc1 boot 2>&1 | grep WARNING -A3 >/disk/boot || true");
+    d.text.push_str(&d.bed.sh("deb1", "cat /disk/boot"));
+    d.case("the same, deb2 starts before it is asked for anything", "deb2", "svc1 start || true");
+    d.end("forgotten");
+}
+
+/// Of the same, whoever chooses deb1 has its data everywhere.
+#[test]
+fn of_a_takeover_that_nobody_remembers_and_nobody_wants() {
+    let d = forgotten();
+    d.restore();
+    let bed = &d.bed;
+    bed.sh("deb1", "svc1 start");
+    let refused = bed.run("deb1", "svc1 sync update --force");
+    assert_eq!(refused.code, 1);
+    println!("{}", refused.stderr);
+    let (line, _) = refused.stderr.split_once("(gives those writes up)").unwrap();
+    let words = line.rsplit(": svcmgr -s svc1 ").next().unwrap();
+    bed.sh("deb1", &format!("svc1 {words}"));
+    assert_eq!(bed.sh("deb2", "cat /srv/d/marks"), "1");
+    bed.sh("deb1", "svc1 sync update --force");
+    crate::snapshot("damage_forgotten_refused", &filtered(&worth("start", &refused)));
+}
+
+/// Somebody mounts deb2's copy by hand and writes into it. What is below dst and is not the data does not count: a folder
+/// that is excluded, lost+found, the folder itself.
+#[test]
+fn of_a_copy_that_is_written_by_hand() {
+    let d = Damage::healthy();
+    d.restore();
+    let bed = &d.bed;
+    bed.sh("deb2", "findmnt -n /srv/d || mount -o loop /disk/d.img /srv/d; sleep 2.1; touch /srv/d /srv/d/lost+found; umount /srv/d; svc1 startstandby");
+    bed.sh("deb1", "findmnt -n /srv/d; svc1 sync update --force");
+    bed.sh("deb2", "sleep 2.1; echo mine >>/srv/d/marks");
+    let refused = bed.run("deb1", "svc1 sync update --force");
+    assert_eq!((refused.code, bed.sh("deb2", "tail -n1 /srv/d/marks").as_str()), (1, "mine"));
+    let mut text = worth("start", &refused);
+    for (node, command) in [("deb2", "where"), ("deb1", "where"), ("deb2", "print status")] {
+        text += &format!("{node}: {command}\n{}", worth(command, &bed.run(node, &format!("svc1 {command}"))));
+    }
+    crate::snapshot("damage_by_hand", &filtered(&text));
+}
+
 /// What home wrote after the takeover, in damaged files as in whole ones.
 #[test]
 fn of_what_home_wrote_after_the_takeover() {

@@ -4,6 +4,7 @@ use crate::authority::start::{Answers, Go, How};
 use crate::authority::{Here, Refusal};
 use crate::state::authority::Promise;
 use crate::state::replica::Image;
+use chrono::{DateTime, Local};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The machines: the first two share one copy.
@@ -55,6 +56,8 @@ pub struct Node {
 #[derive(Debug, Clone, Default)]
 pub struct Data {
     pub writes: BTreeSet<usize>,
+    /// When it was written last, by the clock of who wrote.
+    pub newest: Option<DateTime<Local>>,
     /// A transfer ended in the middle.
     pub torn: bool,
 }

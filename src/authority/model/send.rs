@@ -2,6 +2,7 @@
 
 use super::kinds::{Data, Job, Mode, NAMES, Receiving, SERVICE, Todo, World, copy_of, refuse};
 use super::takeover::learn;
+use crate::authority::written::given_up_for;
 use crate::authority::{Refusal, receive};
 use crate::state::authority::Holder;
 use crate::state::gate::{Question, VERSION};
@@ -78,6 +79,8 @@ impl World {
 
     pub fn open(&mut self, driver: usize, job: &mut Job, from: usize, to: usize, mode: Mode) -> Result<(), Refusal> {
         self.gate(driver, from, to, mode)?;
+        self.ask_data(to);
+        self.gate(driver, from, to, mode)?;
         let here = &self.nodes[to].here;
         let replica = |r: &Replica| matches!(r.state, State::Replica | State::InProgress);
         self.unaware = here.receiving() || here.replicas.values().all(|r| r.known().is_some_and(replica));
@@ -101,16 +104,18 @@ impl World {
         let new = self.rounds[job.round][rid].clone();
         let old = self.data[copy_of(to)][rid].writes.clone();
         for id in old.difference(&new) {
-            self.may_go(job, *id, from, to, rid)?;
+            self.may_go(*id, from, to, rid)?;
         }
+        let newest = Some(self.now(to));
         let data = &mut self.data[copy_of(to)][rid];
         data.writes = new;
+        data.newest = newest;
         data.torn = true;
         Ok(Ok(()))
     }
 
     /// An acknowledged write is about to be overwritten: has someone chosen that?
-    fn may_go(&mut self, job: &Job, id: usize, from: usize, to: usize, rid: usize) -> Result<(), String> {
+    fn may_go(&mut self, id: usize, from: usize, to: usize, rid: usize) -> Result<(), String> {
         if self.given_up.contains(&id) {
             return Ok(());
         }
@@ -129,7 +134,7 @@ impl World {
         let epoch = self.nodes[from].here.holder().map_or(0, |h| h.epoch);
         let (at, origin) = (write.epoch, write.copy);
         let chosen = self.chosen.iter().any(|c| *c == (epoch, copy_of(from), copy_of(to)) || (c.0 > at && c.2 == origin));
-        if chosen || (job.name == "giveback" && self.before_takeover(id)) {
+        if chosen {
             self.given_up.insert(id);
             return Ok(());
         }
@@ -200,31 +205,34 @@ impl World {
             let remedy = format!("on {}: svcmgr -s {SERVICE} stop", NAMES[home]);
             return Err(refuse(format!("{} cannot receive", NAMES[home]), remedy));
         }
-        let (mine, theirs) = (self.data[copy_of(driver)].clone(), self.data[copy_of(home)].clone());
-        let own = mine
-            .iter()
-            .zip(&theirs)
-            .any(|(m, t)| t.writes.difference(&m.writes).any(|w| !self.given_up.contains(w) && !self.before_takeover(*w)));
-        if own && !job.give_up {
-            let (d, h) = (NAMES[driver], NAMES[home]);
-            let remedy = format!("on {d}: svcmgr -s {SERVICE} giveback --abandon {h}; on {h}: svcmgr -s {SERVICE} takeover --abandon {d}");
-            return Err(refuse(format!("{h} has written after {d} took over"), remedy));
+        let holder = self.nodes[driver].here.holder().ok();
+        self.change(home, |here| holder.iter().for_each(|h| _ = here.learn(h)));
+        self.ask_data(home);
+        if let Some(holder) = &holder {
+            self.announce_loss(driver, home, holder, job.give_up)?;
         }
         if job.give_up {
             let epoch = self.nodes[driver].here.holder().map_or(0, |h| h.epoch);
             self.give_up(epoch, driver, home);
         }
-        for id in theirs.iter().flat_map(|t| &t.writes).copied().collect::<Vec<_>>() {
-            if !mine.iter().any(|m| m.writes.contains(&id)) && self.before_takeover(id) {
-                self.given_up.insert(id);
-            }
-        }
         job.helpers.insert(home);
-        let holder = self.nodes[driver].here.holder().ok();
-        self.change(home, |here| {
-            holder.iter().for_each(|h| _ = here.learn(h));
-            here.receive(true, true);
-        });
+        self.change(home, |here| here.receive(true, true));
+        Ok(())
+    }
+
+    /// What home has written before it was taken over, and nobody has sent, is given up when that is said.
+    fn announce_loss(&mut self, driver: usize, home: usize, holder: &Holder, abandon: bool) -> Result<(), Refusal> {
+        let skew = self.now(driver) - self.now(home);
+        let here = self.nodes[home].here.clone();
+        let own = |rid: &&String| matches!(here.data(rid).state, Some(State::Orphan) | None);
+        for (index, rid) in here.copies.rids.iter().enumerate().filter(|(_, rid)| own(rid)) {
+            let Some(words) = given_up_for(&here, holder, rid, self.newest(home, rid), skew, abandon)? else { continue };
+            self.tell(format!("   warning: {words}"));
+            let lost: Vec<usize> =
+                self.data[copy_of(home)][index].writes.difference(&self.data[copy_of(driver)][index].writes).copied().collect();
+            let lost: Vec<usize> = lost.into_iter().filter(|w| self.before_takeover(*w) || self.left_behind.contains(w)).collect();
+            self.given_up.extend(lost);
+        }
         Ok(())
     }
 
@@ -254,7 +262,8 @@ impl World {
         let here = &self.nodes[giver].here;
         let copy = here.copies.of_node(NAMES[taker]).unwrap().name.clone();
         let from = here.copy().map(|c| c.name.clone());
-        let holder = Holder { epoch, copy, node: NAMES[taker].into(), since: here.now, from, handed: true, partial: false, away: None };
+        let holder =
+            Holder { epoch, copy, node: NAMES[taker].into(), since: here.now, from, handed: true, partial: false, away: here.away() };
         let images = job.images.clone();
         self.change(giver, |here| here.hand_over(holder, &images));
         self.taken.push((epoch, copy_of(taker), self.events));

@@ -59,6 +59,7 @@ impl World {
         if !self.nodes[n].up {
             return Ok(Ok(()));
         }
+        self.ask_data(n);
         let here = &self.nodes[n].here;
         job.before = Some(here.clone());
         job.go = match decide(&View { here, answers: &job.answers, flex: false }, &job.how) {

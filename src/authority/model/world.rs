@@ -2,6 +2,7 @@
 
 use super::kinds::{Data, NAMES, Node, SERVICE, World, Write, copy_of};
 use crate::authority::Here;
+use crate::authority::written::Newest;
 use crate::clock::FixedClock;
 use crate::config::env::EnvFile;
 use crate::config::scope::ServiceConfig;
@@ -123,7 +124,8 @@ impl World {
     /// What another machine is told when it asks.
     pub fn answer(&self, n: usize) -> Answer {
         let node = &self.nodes[n];
-        let here = &node.here;
+        let mut here = node.here.clone();
+        self.told_by_data(n, true).iter().for_each(|(rid, newest)| here.written(rid, *newest));
         let run = here.last_run.clone().unwrap_or_default();
         Answer {
             version: VERSION,
@@ -144,6 +146,36 @@ impl World {
             clock: Some(here.now.to_rfc3339()),
             rids: here.copies.rids.iter().map(|rid| (rid.clone(), Verdict { ok: true, why: None, held: Some(here.held(rid)) })).collect(),
             ..Answer::default()
+        }
+    }
+
+    /// The newest change of the data that a machine has.
+    pub fn newest(&self, n: usize, rid: &str) -> Newest {
+        let index = rid.rsplit('#').next().and_then(|i| i.parse::<usize>().ok()).unwrap() - 1;
+        self.data[copy_of(n)][index].newest.map_or(Newest::Nothing, Newest::At)
+    }
+
+    /// What the data of a machine say was written into them, that its files do not know: by rid. `limited`: nobody else is
+    /// asked, and of shared disks nothing is said.
+    pub fn told_by_data(&self, n: usize, limited: bool) -> Vec<(String, Newest)> {
+        let here = &self.nodes[n].here;
+        let siblings: Vec<usize> = (0..NAMES.len()).filter(|p| *p != n && copy_of(*p) == copy_of(n)).collect();
+        if self.disks_taken(n).is_some() || (limited && !siblings.is_empty()) {
+            return Vec::new();
+        }
+        let written = |rid: &String| {
+            let newest = self.newest(n, rid);
+            let held: Vec<_> = siblings.iter().filter(|p| self.reach(n, **p)).map(|p| self.nodes[*p].here.held(rid)).collect();
+            here.written_after(rid, newest, &[], held.iter()).then(|| (rid.clone(), newest))
+        };
+        here.rids().iter().filter_map(written).collect()
+    }
+
+    /// The same, put on record.
+    pub fn ask_data(&mut self, n: usize) {
+        for (rid, newest) in self.told_by_data(n, false) {
+            self.tell(format!("   the data of {rid} on {} were written", NAMES[n]));
+            self.change(n, |here| here.written(&rid, newest));
         }
     }
 
@@ -199,7 +231,10 @@ impl World {
         let id = self.writes.len();
         self.writes.push(Write { node: n, copy: copy_of(n), epoch, at: self.events });
         let rids = self.data[0].len();
-        self.data[copy_of(n)][id % rids].writes.insert(id);
+        let newest = Some(self.now(n));
+        let data = &mut self.data[copy_of(n)][id % rids];
+        data.newest = newest;
+        data.writes.insert(id);
         self.tell(format!("{} writes w{id}", NAMES[n]));
     }
 }

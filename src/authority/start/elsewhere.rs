@@ -21,7 +21,7 @@ pub(super) fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
             format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
         } else if holds(peer) && own && view.here.copies.home() != view.here.copy() {
             format!(
-                "on {peer}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here; see first: svcmgr -s {service} where)"
+                "on {peer}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here; see first: svcmgr -s {service} where); to keep the data of {node} instead, on {node}: svcmgr -s {service} takeover --abandon {peer}"
             )
         } else if holds(peer) && own {
             format!(
@@ -238,6 +238,28 @@ pub(super) fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal
             here.service, here.node
         ),
     })
+}
+
+/// Who holds has nothing to ask before it starts. But data of another copy may have been written after it ran last, by a
+/// takeover that nobody remembers; nothing of them is overwritten by this start, nor by a sync that nobody chooses.
+pub(super) fn later_elsewhere(view: &View) -> Vec<String> {
+    let here = view.here;
+    let (service, node) = (&here.service, &here.node);
+    let abandoned = here.abandoned();
+    let own = here.last_run.as_ref().and_then(|run| run.until);
+    let last = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| a.up_until).chain(own).max();
+    let other = |peer: &str| here.copies.of_node(peer).filter(|c| Some(*c) != here.copy() && !abandoned.contains(&c.name)).is_some();
+    let written = |peer: &str, answer: &Answer| {
+        let held = answer.rids.values().filter_map(|v| v.held.as_ref()).filter(|held| held.state == Some(State::Orphan));
+        let until = held.filter_map(|held| held.written_until).max()? - skew(answer, here.now);
+        let ran = last.filter(|last| *last < until)?;
+        Some(format!(
+            "{peer} has data of its own, written until {}, and {service} ran on {node} until {}: nobody remembers that {peer} took over, so {node} goes on with its own. compare: svcmgr -s {service} where; to keep those of {peer}, on {peer}: svcmgr -s {service} takeover --abandon {node}",
+            instant(until, here.now),
+            instant(ran, here.now)
+        ))
+    };
+    answered(view).filter(|(peer, _)| other(peer)).filter_map(|(peer, answer)| written(peer, answer)).collect()
 }
 
 /// Warnings about what the holder has and we do not.

@@ -3,9 +3,10 @@
 use super::super::Refusal;
 use super::super::here::Data;
 use super::super::words::{instant, span};
-use super::{Go, How, View, answered, giver, over, same_site, send, since};
+use super::{Go, How, View, answered, at, giver, nodes_of, over, same_site, send, since};
 use crate::state::authority::Holder;
 use crate::state::replica::State;
+use chrono::{DateTime, Local};
 
 /// What is here can be started from.
 pub(super) fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> Result<(), Refusal> {
@@ -49,6 +50,9 @@ pub(super) fn handed_and_broken(view: &View, holder: &Holder) -> Result<(), Refu
 pub(super) fn orphan(view: &View, holder: &Holder, data: &Data) -> Refusal {
     let (here, who) = (view.here, &holder.node);
     let (service, node) = (&here.service, &here.node);
+    if let Some(until) = data.written_until.filter(|at| !here.ran_until(*at)) {
+        return touched(view, holder, data, until);
+    }
     let of = data.image.frozen_at.map_or_else(String::new, |at| format!(" of {}", instant(at, here.now)));
     // after a crash nobody knows the last write
     let later = if here.last_run.as_ref().is_some_and(|r| r.crashed) { " or later" } else { "" };
@@ -63,6 +67,35 @@ pub(super) fn orphan(view: &View, holder: &Holder, data: &Data) -> Refusal {
         remedy: format!(
             "{}; to keep the data of {node} instead: on {node}: svcmgr -s {service} takeover --abandon {who}",
             over(view, holder)
+        ),
+    }
+}
+
+/// The data say what no record does: they were written here after the last copy had arrived.
+fn touched(view: &View, holder: &Holder, data: &Data, until: DateTime<Local>) -> Refusal {
+    let (here, who) = (view.here, &holder.node);
+    let (service, node) = (&here.service, &here.node);
+    let (until, of) = (instant(until, here.now), data.image.frozen_at.map(|at| instant(at, here.now)));
+    let silent = nodes_of(view, holder).is_some_and(|c| c.nodes.iter().any(|n| view.answers.get(n).is_some_and(Result::is_err)));
+    let force = if silent { format!(" --force   (only if {who} is dead)") } else { String::new() };
+    let theirs = match at(view, holder) {
+        _ if here.copies.home() == here.copy() => over(view, holder),
+        (up, true) => format!("on {up}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here)"),
+        (down, false) => format!("on {down}: svcmgr -s {service} start   (for a copy on {node} then: sync full --abandon {node})"),
+    };
+    Refusal {
+        what: format!("{service} is not started on {node}: its data were written here after they had arrived"),
+        why: format!(
+            "the copy{} was changed until {until}, and not by a transfer: {service} ran here, which {node} has forgotten, or it was mounted and written by hand. {}",
+            of.as_ref().map_or_else(String::new, |of| format!(" of {of}")),
+            since(here, holder)
+        ),
+        stake: format!(
+            "what {node} has of its own, until {until}, or what {who} wrote{}: someone has to choose",
+            of.map_or_else(String::new, |of| format!(" after {of}"))
+        ),
+        remedy: format!(
+            "to keep the data of {node}, on {node}: svcmgr -s {service} takeover --abandon {who}{force}; to keep those of {who}, {theirs}"
         ),
     }
 }

@@ -1,6 +1,7 @@
 //! sync.rsync: files, by rsync over ssh. Also what carries the service's own files: `sync#i0`, `#i1`, `#i2`.
 
 pub mod dst_snap;
+mod excluded;
 mod internal;
 mod newest;
 mod origin;
@@ -16,6 +17,7 @@ pub use send::push;
 
 use super::schedule::Schedule;
 use super::{Class, Driver, Job, Sent, Side, SyncDriver, View, Way, common};
+use crate::authority::written::Newest;
 use crate::cmd::quote;
 use crate::config::keyword::{
     Keyword,
@@ -27,10 +29,11 @@ use crate::host::Cx;
 use crate::report::Probe;
 use crate::resource::Dropped;
 use crate::state::gate;
-use chrono::{DateTime, Local};
+use excluded::Excluded;
 use snap::Snapshot;
 use sources::{Guard, ServiceFs, expand, python_list};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use way::{Forward, Route};
 
 /// Its row in the driver table.
@@ -214,8 +217,8 @@ impl SyncDriver for Rsync {
         self.forward.iter().flat_map(|f| f.places(side)).map(|p| fixed(&p).to_owned()).collect()
     }
 
-    fn newest(&self, _cx: &Cx, side: Side) -> Option<DateTime<Local>> {
-        newest::of(&self.forward.as_ref()?.places(side))
+    fn newest(&self, _cx: &Cx, side: Side, limit: Duration) -> Newest {
+        self.forward.as_ref().map_or(Newest::Unknown, |f| newest::of(&f.places(side), Excluded::of(&self.options), limit))
     }
 
     fn send(&self, cx: &Cx, job: &Job) -> Result<Sent> {

@@ -1,39 +1,47 @@
 //! When data were written last, as the filesystem tells: the newest change of anything below a place.
 
+use super::excluded::Excluded;
 use super::sources::expand;
+use crate::authority::written::Newest;
 use crate::host::patience::within;
-use chrono::{DateTime, Local, TimeZone};
+use chrono::{Local, TimeZone};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long the look may take; who asks is about to decide whether data are lost.
-const LIMIT: Duration = Duration::from_secs(60);
+/// A ctime: seconds and nanoseconds.
+type At = (i64, i64);
 
-/// The newest change below what `patterns` name, links not followed, other filesystems left out. `None`: there is
-/// nothing, or it is too much to be looked at.
-pub(super) fn of(patterns: &[String]) -> Option<DateTime<Local>> {
-    let places = expand(patterns)?;
-    let until = Instant::now() + LIMIT;
-    let (seconds, nanos) = within(LIMIT, move || newest(&places, until))??;
-    Local.timestamp_opt(seconds, u32::try_from(nanos).ok()?).single()
+/// The newest change below what `patterns` name, links not followed, other filesystems and what is excluded left out. A
+/// folder that is named is not counted itself: a new filesystem's is as new, and a mount point's is not of the data.
+/// Unknown when it takes longer than `limit`.
+pub(super) fn of(patterns: &[String], excluded: Excluded, limit: Duration) -> Newest {
+    let Some(places) = expand(patterns) else { return Newest::Unknown };
+    let until = Instant::now() + limit;
+    let at = |(seconds, nanos)| Local.timestamp_opt(seconds, u32::try_from(nanos).ok()?).single();
+    match within(limit, move || newest(&places, &excluded, until)).flatten() {
+        Some(Some(found)) => at(found).map_or(Newest::Unknown, Newest::At),
+        Some(None) => Newest::Nothing,
+        None => Newest::Unknown,
+    }
 }
 
 /// `None` also when any of it could not be looked at: half an answer would be a wrong one.
-fn newest(places: &[String], until: Instant) -> Option<(i64, i64)> {
+fn newest(places: &[String], excluded: &Excluded, until: Instant) -> Option<Option<At>> {
     let mut newest = None;
     for place in places {
         let top = std::fs::symlink_metadata(place).ok()?; // a slash at its end leads through a link
         let dev = top.dev();
-        let mut folders = Vec::new();
-        let mut see = |meta: &Metadata, path: PathBuf, folders: &mut Vec<PathBuf>| {
-            newest = newest.max(Some((meta.ctime(), meta.ctime_nsec())));
-            if meta.is_dir() {
-                folders.push(path);
-            }
-        };
-        see(&top, place.into(), &mut folders);
+        // where rsync begins to count: the folder whose content is sent, else the one that an item is in
+        let root = if place.ends_with('/') { Path::new(place) } else { Path::new(place).parent().unwrap_or(Path::new("/")) };
+        let mut folders: Vec<PathBuf> = Vec::new();
+        let mut see = |meta: &Metadata| newest = newest.max(Some((meta.ctime(), meta.ctime_nsec())));
+        if top.is_dir() {
+            folders.push(place.into())
+        } else {
+            see(&top)
+        }
         while let Some(folder) = folders.pop() {
             if Instant::now() >= until {
                 return None;
@@ -44,14 +52,19 @@ fn newest(places: &[String], until: Instant) -> Option<(i64, i64)> {
             };
             for entry in entries {
                 let entry = entry.ok()?;
+                let path = entry.path();
                 let Ok(meta) = entry.metadata() else { continue };
-                if meta.dev() == dev && entry.file_name() != "lost+found" {
-                    see(&meta, entry.path(), &mut folders);
+                if meta.dev() != dev || excluded.has(root, &path) {
+                    continue;
+                }
+                see(&meta);
+                if meta.is_dir() {
+                    folders.push(path);
                 }
             }
         }
     }
-    newest
+    Some(newest)
 }
 
 #[cfg(test)]
@@ -59,7 +72,7 @@ mod tests {
     use super::*;
 
     /// A filesystem's clock moves every few milliseconds only.
-    fn tick(dir: &std::path::Path) {
+    fn tick(dir: &Path) {
         let now = || {
             std::fs::write(dir.join("clock"), "").unwrap();
             std::fs::metadata(dir.join("clock")).map(|m| (m.ctime(), m.ctime_nsec())).unwrap()
@@ -77,19 +90,30 @@ mod tests {
         std::os::unix::fs::symlink("/", path("a/link")).unwrap();
         tick(dir.path());
         std::fs::write(path("a/b/new"), "").unwrap();
-        let want = std::fs::metadata(path("a/b/new")).unwrap();
-        let of_path = |name: &str| of(&[path(name).display().to_string()]).map(|at| (at.timestamp(), at.timestamp_subsec_nanos()));
-        let nanos = u32::try_from(want.ctime_nsec()).unwrap();
-        for place in ["a", "a/", "a/b", "a/*"] {
-            assert_eq!(of_path(place), Some((want.ctime(), nanos)), "{place}");
+        let change = |name: &str| {
+            let meta = std::fs::metadata(path(name)).unwrap();
+            Newest::At(Local.timestamp_opt(meta.ctime(), u32::try_from(meta.ctime_nsec()).unwrap()).unwrap())
+        };
+        let seen = |name: &str, options: &str, limit: u64| {
+            of(&[path(name).display().to_string()], Excluded::of(&[options.to_owned()]), Duration::from_secs(limit))
+        };
+        let of_path = |name: &str| seen(name, "", 60);
+        let want = change("a/b/new");
+        for place in ["a", "a/", "a/b", "a/*", "a/b/new"] {
+            assert_eq!(of_path(place), want, "{place}");
         }
         tick(dir.path());
         std::fs::write(path("a/lost+found/x"), "").unwrap();
-        assert_eq!(of_path("a"), Some((want.ctime(), nanos)), "what fsck puts there is not the service's");
-        assert_eq!(of_path("none"), None);
-        assert_eq!(newest(&[path("a").display().to_string()], Instant::now()), None, "the time is over");
+        assert_eq!(of_path("a"), want, "what fsck puts there is not the service's");
+        assert_eq!(of_path("none"), Newest::Nothing);
+        assert_eq!(seen("a", "", 0), Newest::Unknown, "the time is over");
+        tick(dir.path());
+        std::fs::write(path("a/log"), "").unwrap();
+        assert_eq!((seen("a/", "--exclude=/log", 60), seen("a", "--exclude=/log", 60)), (want, change("a/log")));
         tick(dir.path());
         std::fs::remove_file(path("a/b/new")).unwrap();
-        assert!(of_path("a") > Some((want.ctime(), nanos)), "a removal is a change too");
+        assert_eq!(of_path("a"), change("a/b"), "a removal is a change too");
+        std::fs::create_dir_all(path("empty/lost+found")).unwrap();
+        assert_eq!(of_path("empty"), Newest::Nothing, "a new filesystem");
     }
 }

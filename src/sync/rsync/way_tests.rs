@@ -2,8 +2,10 @@
 
 use super::super::tests::Bench;
 use super::*;
+use crate::authority::written::Newest;
 use crate::sync::{Class, SyncDriver};
 use proptest::prelude::*;
+use std::time::Duration;
 
 const HOME: (&str, &str) = ("n1", "n3");
 const BACK: (&str, &str) = ("n3", "n1");
@@ -135,13 +137,14 @@ fn the_age_of_the_data_on_either_side() {
     );
     let (plain, back, aside) = (bench.sync(), redirected(&bench, BACK).unwrap(), redirected(&bench, ASIDE).unwrap());
     let cx = bench.cx("sync#1");
-    let ages = || [&plain, &back, &aside].map(|s| [s.newest(&cx, Side::Source), s.newest(&cx, Side::Target)].map(|at| at.is_some()));
+    let age = |s: &dyn SyncDriver, side| matches!(s.newest(&cx, side, Duration::from_secs(60)), Newest::At(_));
+    let ages = || [&plain, &back, &aside].map(|s| [Side::Source, Side::Target].map(|side| age(s.as_ref(), side)));
     assert_eq!(ages(), [[false, false]; 3]);
-    std::fs::create_dir(bench.path("there")).unwrap();
+    std::fs::create_dir_all(bench.path("there/x")).unwrap();
     assert_eq!(ages(), [[false, false]; 3], "n3 says that its data are elsewhere");
-    std::fs::create_dir(bench.path("own")).unwrap();
+    std::fs::create_dir_all(bench.path("own/x")).unwrap();
     assert_eq!(ages(), [[false, true]; 3]);
-    std::fs::create_dir(bench.path("home")).unwrap();
+    std::fs::create_dir_all(bench.path("home/x")).unwrap();
     assert_eq!(ages(), [[true, true]; 3]);
 }
 
