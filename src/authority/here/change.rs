@@ -50,12 +50,24 @@ impl Here {
             let replica = Replica {
                 dst: self.replicas.get(&rid).and_then(|r| r.known()).and_then(|r| r.dst.clone()),
                 from: Some(told.node.clone()),
-                image: self.sent.get(&rid).and_then(|s| s.get(&told.node)).map(|s| s.image.clone()).unwrap_or_default(),
+                image: self.in_common(&rid, told),
                 written_until: self.last_run.as_ref().and_then(|r| r.until),
                 ..Replica::new(&self.node, State::Orphan, told.epoch, self.now)
             };
             self.replicas.insert(rid, Known::Known(replica));
         }
+    }
+
+    /// The last image of ours that the data of `told` have in them. Who had them in between is not known: it began with
+    /// what any of the others was sent, or with nothing.
+    fn in_common(&self, rid: &str, told: &Holder) -> Image {
+        let sent = |node: &String| self.sent.get(rid).and_then(|s| s.get(node)).map(|s| s.image.clone());
+        if told.from.is_some() && told.from == self.copy().map(|c| c.name.clone()) {
+            return sent(&told.node).unwrap_or_default();
+        }
+        let others = self.copies.nodes().filter(|n| self.copies.of_node(n) != self.copy() && self.copies.reaches(rid, n));
+        let all: Option<Vec<Image>> = others.map(sent).collect();
+        all.unwrap_or_default().into_iter().min_by_key(|image| image.frozen_at).unwrap_or_default()
     }
 
     /// A record that is not known here is settled when every other node has answered, some of them know, and no data
