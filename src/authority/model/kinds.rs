@@ -89,6 +89,8 @@ pub struct World {
     pub rounds: Vec<Vec<BTreeSet<usize>>>,
     /// A clock was set in the middle of the story; one that was wrong from the beginning is no excuse.
     pub clock_set: bool,
+    /// When one was set last.
+    pub clock_at: usize,
     /// True time in seconds, and in events.
     pub time: i64,
     pub events: usize,

@@ -228,13 +228,14 @@ impl World {
         for (index, rid) in here.copies.rids.iter().enumerate().filter(|(_, rid)| own(rid)) {
             let words = given_up_for(&here, holder, rid, self.newest(home, rid), skew, abandon)?;
             words.iter().for_each(|w| self.tell(format!("   warning: {w}")));
-            // out of reach: what clocks say that differ, or were set; the takeover has told of these writes
-            if words.is_none() && !self.clock_set && self.nodes.iter().all(|n| n.skew == 0) {
-                continue;
-            }
             let lost: Vec<usize> =
                 self.data[copy_of(home)][index].writes.difference(&self.data[copy_of(driver)][index].writes).copied().collect();
-            let lost: Vec<usize> = lost.into_iter().filter(|w| self.before_takeover(*w) || self.left_behind.contains(w)).collect();
+            // out of reach: a clock was set since the write; or two machines with the same disks have different clocks
+            let apart = self.nodes[0].skew != self.nodes[1].skew;
+            let unclear = |w: &usize| apart || self.writes[*w].at < self.clock_at;
+            let older = |w: &usize| self.before_takeover(*w) || self.left_behind.contains(w);
+            let gone = |w: &usize| if words.is_some() { older(w) || unclear(w) } else { older(w) && unclear(w) };
+            let lost: Vec<usize> = lost.into_iter().filter(gone).collect();
             self.given_up.extend(lost);
         }
         Ok(())

@@ -120,6 +120,7 @@ impl World {
             Tear => self.nodes[a].tear = true,
             Clock => {
                 self.nodes[a].skew = (b as i64 - 1) * 1800;
+                self.clock_at = self.events;
                 self.clock_set |= self.events > 20;
                 self.tell(format!("CLOCK {}", NAMES[a]));
             }

@@ -64,6 +64,7 @@ impl World {
             taken: Vec::new(),
             rounds: Vec::new(),
             clock_set: false,
+            clock_at: 0,
             time: 0,
             events: 0,
             unaware: false,
