@@ -90,6 +90,34 @@ impl<'a> Desk<'a> {
         Ok(answers)
     }
 
+    /// What was written into the copies here after they had arrived is an orphan from now on, on record. `answers`: what
+    /// the peers said; without, who has the same disks is asked if that matters.
+    pub fn ask_data(&mut self, answers: Option<&Answers>) -> Result<()> {
+        self.ask_data_of(&self.here.rids(), answers)
+    }
+
+    /// The same, of the replications `rids` alone.
+    pub fn ask_data_of(&mut self, rids: &[String], answers: Option<&Answers>) -> Result<()> {
+        if !self.here.copies.replicated() {
+            return Ok(());
+        }
+        let found = written::look(self.service, self.host, self.log, &self.here, rids, written::LONG);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let asked = if answers.is_none() { written::beside(self.service, self.host, self.log, &self.here) } else { Answers::new() };
+        self.change(|here| written::record(here, &found, answers.unwrap_or(&asked)))
+    }
+
+    /// The same for who only looks: nothing is written, and nobody else is asked; of shared disks nothing is found out
+    /// then.
+    pub fn glance(&mut self) {
+        if self.here.copies.replicated() && self.here.copy().is_some_and(|c| c.nodes.len() == 1) {
+            let found = written::look(self.service, self.host, self.log, &self.here, &self.here.rids(), written::SHORT);
+            written::record(&mut self.here, &found, &Answers::new());
+        }
+    }
+
     /// What is decided on `answers`.
     pub fn decide(&self, answers: &Answers, how: &How) -> Decision {
         decide(&View { here: &self.here, answers, flex: self.service.is_flex() }, how)
@@ -256,7 +284,7 @@ impl Agreed<'_> {
 pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<Agreed<'a>> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let answers = desk.look()?;
-    written::look(&mut desk, Some(&answers), written::LONG)?;
+    desk.ask_data(Some(&answers))?;
     let go = decided(&desk, &answers, how)?;
     Ok(Agreed { desk, answers, go, handed: None })
 }
@@ -354,7 +382,7 @@ pub fn hand_back(desk: &mut Desk, answers: &Answers, before: &Here) {
 pub fn foresee(service: &Service, host: &Host, log: &Logger, how: &How) -> Result<(Vec<String>, Option<Refusal>)> {
     let mut desk = Desk::load(service, host, log, true, false);
     let answers = desk.look()?;
-    written::look(&mut desk, Some(&answers), written::LONG)?;
+    desk.ask_data(Some(&answers))?;
     let go = match desk.decide(&answers, how) {
         Decision::Go(go) => go,
         Decision::Refuse(refusal) => return Ok((Vec::new(), Some(refusal))),

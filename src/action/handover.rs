@@ -8,7 +8,7 @@ use super::select::Selection;
 
 use super::ground::{devices, ground};
 use super::sync::{Load, deliver};
-use super::{call, sync, written};
+use super::{call, written};
 use crate::authority::Here;
 use crate::authority::words::list;
 use crate::authority::written::given_up_for;
@@ -57,7 +57,7 @@ pub fn prepare(run: &Run, from: &str, clock: Option<DateTime<Local>>, abandon: b
         _ = unprepare(run);
         return Err(e);
     }
-    if let Err(e) = written::look(&mut desk, None, written::LONG).and_then(|()| own_writes(run, &desk.here, &holder, clock, abandon)) {
+    if let Err(e) = desk.ask_data(None).and_then(|()| own_writes(run, &desk.here, &holder, clock, abandon)) {
         _ = unprepare(run);
         return Err(e);
     }

@@ -1,80 +1,67 @@
-//! Asks the data of this node what was written into them after they had arrived whole, and puts it on record.
+//! What the data of this node tell: what was written into them after they had arrived whole.
 
-use super::authority::Desk;
-use super::{call, sync};
+use super::call;
 use crate::authority::Here;
 use crate::authority::start::Answers;
 use crate::authority::written::Newest;
-use crate::error::Result;
 use crate::host::Host;
 use crate::log::Logger;
+use crate::service::side::side_of;
 use crate::service::{Res, Service};
 use crate::state::gate::{Answer, Held};
+use crate::sync::Side;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a look may take by which it is decided whether data are lost.
 pub const LONG: Duration = Duration::from_secs(60);
 /// How long it may take when a peer waits for the answer.
-const SHORT: Duration = Duration::from_secs(2);
+pub const SHORT: Duration = Duration::from_secs(2);
 
-/// Looks below every copy here that is untouched as far as this node remembers. What was written since is an orphan
-/// from now on, on record. `answers`: what the peers said; without, who has the same disks is asked if that matters.
-pub fn look(desk: &mut Desk, answers: Option<&Answers>, limit: Duration) -> Result<()> {
-    let rids: Vec<String> = desk.here.rids();
-    look_at(desk, &rids, answers, limit)
+/// A copy that seems to have been written.
+pub struct Found {
+    rid: String,
+    newest: Newest,
+    /// Replications that have files in common with it.
+    together: Vec<String>,
 }
 
-/// The same for who only looks: nothing is written, and nobody else is asked; of shared disks nothing is found out then.
-pub fn glance(desk: &mut Desk) -> Result<()> {
-    let alone = desk.here.copy().is_some_and(|c| c.nodes.len() == 1);
-    if alone && desk.dry { look(desk, None, SHORT) } else { Ok(()) }
+/// Looks below those copies of `rids` here that are untouched as far as this node remembers.
+pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here, rids: &[String], limit: Duration) -> Vec<Found> {
+    let untouched = rids.iter().filter(|rid| here.untouched(rid)).filter_map(|rid| service.find(rid));
+    let look = |res: &Res| {
+        let newest = newest(service, host, log, here, res, limit);
+        Found { rid: res.rid.clone(), newest, together: together(service, here, res) }
+    };
+    untouched.map(look).filter(|f| here.written_after(&f.rid, f.newest, &f.together, [].iter())).collect()
 }
 
-/// The same, of the replications `rids` alone.
-pub fn look_at(desk: &mut Desk, rids: &[String], answers: Option<&Answers>, limit: Duration) -> Result<()> {
-    if !desk.here.copies.replicated() {
-        return Ok(());
-    }
-    let untouched = rids.iter().filter(|rid| desk.here.untouched(rid)).filter_map(|rid| desk.service.find(rid));
-    let found: Vec<(String, Newest, Vec<String>)> = untouched
-        .map(|res| {
-            let newest = newest(desk.service, desk.host, desk.log, &desk.here, res, limit);
-            (res.rid.clone(), newest, together(desk.service, &desk.here, res))
-        })
-        .filter(|(rid, newest, together)| desk.here.written_after(rid, *newest, together, [].iter()))
-        .collect();
-    if found.is_empty() {
-        return Ok(());
-    }
-    let asked = if answers.is_none() { beside(desk) } else { Answers::new() };
-    let answers = answers.unwrap_or(&asked);
-    desk.change(|here| {
-        for (rid, newest, together) in &found {
-            let own = |peer: &String| here.copies.of_node(peer) == here.copy();
-            let said = answers.iter().filter(|(peer, _)| own(peer)).filter_map(|(_, a)| a.as_ref().ok().filter(|a| a.known()));
-            let held: Vec<Held> = said.filter_map(|a: &Answer| a.rids.get(rid)?.held.clone()).collect();
-            // again: a transfer may have begun since
-            if here.written_after(rid, *newest, together, held.iter()) {
-                here.written(rid, *newest);
-            }
+/// What was found is an orphan from now on, unless a transfer has begun since, or who has the same disks explains it
+/// in `answers`.
+pub fn record(here: &mut Here, found: &[Found], answers: &Answers) {
+    for Found { rid, newest, together } in found {
+        let own = |peer: &String| here.copies.of_node(peer) == here.copy();
+        let said = answers.iter().filter(|(peer, _)| own(peer)).filter_map(|(_, a)| a.as_ref().ok().filter(|a| a.known()));
+        let held: Vec<Held> = said.filter_map(|a: &Answer| a.rids.get(rid)?.held.clone()).collect();
+        if here.written_after(rid, *newest, together, held.iter()) {
+            here.written(rid, *newest);
         }
-    })
+    }
 }
 
 /// What the other nodes with the same disks say.
-fn beside(desk: &Desk) -> Answers {
-    let question = call::question(&desk.here);
-    let ask = |peer: &String| call::gate(desk.host, desk.log, &desk.service.name, peer, &question, true, call::PATIENCE);
-    let others = desk.here.copy().map(|c| c.nodes.as_slice()).unwrap_or_default().iter().filter(|n| **n != desk.here.node);
+pub fn beside(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answers {
+    let question = call::question(here);
+    let ask = |peer: &String| call::gate(host, log, &service.name, peer, &question, true, call::PATIENCE);
+    let others = here.copy().map(|c| c.nodes.as_slice()).unwrap_or_default().iter().filter(|n| **n != here.node);
     others.map(|peer| (peer.clone(), ask(peer))).collect()
 }
 
 /// When the data of `res` were written last on this node. Unknown while what they lie on is not mounted.
 pub fn newest(service: &Service, host: &Host, log: &Logger, here: &Here, res: &Res, limit: Duration) -> Newest {
     let Some(driver) = res.sync().filter(|_| !res.disable) else { return Newest::Unknown };
-    let side = sync::side_of(here, driver, &here.node);
-    let dstfs = service.config.section(&res.rid).text("dstfs").filter(|_| side == crate::sync::Side::Target);
+    let side = side_of(here, driver, &here.node);
+    let dstfs = service.config.section(&res.rid).text("dstfs").filter(|_| side == Side::Target);
     let missing = |fs: &str| host.facts.mount_at(&host.facts.real_path(fs.trim_end_matches('/'))).is_none();
     if dstfs.is_some_and(missing) || driver.places(side).iter().any(|place| unmounted(service, host, place).is_some()) {
         return Newest::Unknown;
@@ -95,7 +82,7 @@ pub fn unmounted<'a>(service: &'a Service, host: &Host, path: &str) -> Option<(&
 
 /// The replications that have files of `res` in common on this node.
 fn together(service: &Service, here: &Here, res: &Res) -> Vec<String> {
-    let places = |res: &Res| res.sync().map(|d| d.places(sync::side_of(here, d, &here.node))).unwrap_or_default();
+    let places = |res: &Res| res.sync().map(|d| d.places(side_of(here, d, &here.node))).unwrap_or_default();
     let own = places(res);
     let over = |a: &str, b: &str| Path::new(a).starts_with(b) || Path::new(b).starts_with(a);
     let shares = |other: &Res| places(other).iter().any(|theirs| own.iter().any(|ours| over(ours, theirs)));

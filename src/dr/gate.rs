@@ -3,7 +3,7 @@
 use super::common::{self, Instance};
 use super::own_files;
 use crate::action::authority::Desk;
-use crate::action::{data, gates, sync, written};
+use crate::action::{data, gates, sync};
 use crate::authority::receive;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -101,7 +101,7 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
         answer.unsure = Some(e.to_string());
     }
     if look {
-        _ = written::glance(&mut desk); // what cannot be found out is said by who has to know it
+        desk.glance();
     }
     let beside = desk.here.copies.of_node(&question.node).is_some_and(|c| Some(c) == desk.here.copy());
     if beside && desk.here.receiving() {

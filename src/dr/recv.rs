@@ -4,7 +4,7 @@
 use super::common::{self, Instance};
 use super::{own_files, receipt};
 use crate::action::authority::Desk;
-use crate::action::{sync, written};
+use crate::action::sync;
 use crate::authority::{Here, receive};
 use crate::cmd::system::{Control, SystemRunner};
 use crate::cmd::{Cmd, End, Runner, Sink};
@@ -110,7 +110,7 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &
     }
     if crosses(&desk.here)? {
         // what the records do not know the data tell
-        written::look_at(&mut desk, &[rid.to_owned()], None, written::LONG)?;
+        desk.ask_data_of(&[rid.to_owned()], None)?;
     }
     let kept = if crosses(&desk.here)? { keep(&service, host, log, &desk.here, rid, dst)? } else { None };
     desk.change(|here| {

@@ -4,7 +4,7 @@
 use super::advice::{self, Told};
 use super::common::Instance as Look;
 use crate::action::authority::Desk;
-use crate::action::{call, gates, written};
+use crate::action::{call, gates};
 use crate::authority::Here;
 use crate::authority::start::{Answers, skew};
 use crate::authority::words::{instant, list, span};
@@ -28,9 +28,7 @@ pub fn look(service: &Service, host: &Host, log: &Logger) -> Where {
     let own = Look::look(host, log, service);
     let own = Own { avail: own.report().avail.name(), running: !own.up().is_empty(), busy: gates::busy(host, &service.name) };
     let mut desk = Desk::load(service, host, log, true, own.running);
-    if let Err(e) = written::glance(&mut desk) {
-        log.warning(e.to_string());
-    }
+    desk.glance();
     let here = desk.here;
     let answers = call::look(service, host, log, &here);
     tell(&here, &own, answers, service.is_flex())

@@ -6,6 +6,7 @@ mod authority_tests;
 pub mod build;
 pub mod drivers;
 pub mod instance;
+pub mod side;
 pub mod status;
 pub mod validate;
 

@@ -315,7 +315,6 @@ fn of_a_takeover_that_nobody_remembers_and_nobody_wants() {
     bed.sh("deb1", "svc1 start");
     let refused = bed.run("deb1", "svc1 sync update --force");
     assert_eq!(refused.code, 1);
-    println!("{}", refused.stderr);
     let (line, _) = refused.stderr.split_once("(gives those writes up)").unwrap();
     let words = line.rsplit(": svcmgr -s svc1 ").next().unwrap();
     bed.sh("deb1", &format!("svc1 {words}"));
@@ -372,6 +371,8 @@ fn of_clocks() {
             ),
         );
         bed.sh("deb2", "cd /opt/opensvc/bin; mv svcmgr .svcmgr; cp /disk/svcmgr svcmgr; chmod 755 svcmgr");
+        // what deb2 remembers and its files are of the old clock
+        bed.sh("deb1", "svc1 sync full --abandon deb2");
         let mut d = Damage::take_over(with_yesterday(bed));
         d.case(&format!("its clock is {name}"), "deb2", "true");
         d.written_at_home(&format!("the clock of deb2 is {name}"), "true");

@@ -139,10 +139,7 @@ pub fn deliver(service: &Service, host: &Host, log: &Logger, options: &Options, 
     Ok(arrived.into_iter().map(|rid| (rid.clone(), work.image(&rid))).collect())
 }
 
-/// What `node` is to a replication.
-pub fn side_of(here: &Here, driver: &dyn SyncDriver, node: &str) -> Side {
-    routes::side(here, driver, node)
-}
+pub use crate::service::side::side_of;
 
 /// Does one of the actions of class Sync. What is not this node's turn is no failure; what was refused or failed is.
 pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &Options) -> Result<()> {

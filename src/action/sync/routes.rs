@@ -1,8 +1,9 @@
 //! Which way data go from this node to a peer: as the service file says, back home, or on to the next copy.
 
 use crate::authority::Here;
+use crate::service::side::side_of;
 use crate::service::{Res, Service, drivers};
-use crate::sync::{Class, Side, SyncDriver, Way};
+use crate::sync::{Side, SyncDriver, Way};
 use std::collections::BTreeMap;
 
 /// The syncs that go another way than the service file says, by rid and peer.
@@ -16,9 +17,9 @@ impl Routes {
         for rid in &here.copies.rids {
             let Some(res) = service.find(rid) else { continue };
             let Some(driver) = res.sync() else { continue };
-            let from = side(here, driver, &here.node);
+            let from = side_of(here, driver, &here.node);
             for peer in here.copies.nodes().filter(|n| here.copies.of_node(n) != here.copy()) {
-                let to = side(here, driver, peer);
+                let to = side_of(here, driver, peer);
                 if (from, to) == (Side::Source, Side::Target) {
                     continue;
                 }
@@ -40,11 +41,4 @@ impl Routes {
             None => res.sync().ok_or_else(|| format!("{} is not a sync", res.rid)),
         }
     }
-}
-
-/// What `node` is to a replication: home has what `src` names; a target has what `dst` names.
-pub(super) fn side(here: &Here, driver: &dyn SyncDriver, node: &str) -> Side {
-    let at_home = here.copies.home().is_some_and(|home| home.nodes.iter().any(|n| n == node));
-    let site = if here.home_site.iter().any(|n| n == node) { Class::Nodes } else { Class::Drpnodes };
-    if !at_home && driver.targets().contains(&site) { Side::Target } else { Side::Source }
 }

@@ -230,9 +230,11 @@ impl World {
             words.iter().for_each(|w| self.tell(format!("   warning: {w}")));
             let lost: Vec<usize> =
                 self.data[copy_of(home)][index].writes.difference(&self.data[copy_of(driver)][index].writes).copied().collect();
-            // out of reach: a clock was set since the write; or two machines with the same disks have different clocks
+            // out of reach: a clock was set since the write, or since the takeover; or two machines with the same disks have different clocks
             let apart = self.nodes[0].skew != self.nodes[1].skew;
-            let unclear = |w: &usize| apart || self.writes[*w].at < self.clock_at;
+            let taken =
+                |w: &usize| self.taken.iter().filter(|t| t.0 >= self.writes[*w].epoch && t.1 != self.writes[*w].copy).map(|t| t.2).min();
+            let unclear = |w: &usize| apart || self.writes[*w].at < self.clock_at || taken(w).is_some_and(|at| at < self.clock_at);
             let older = |w: &usize| self.before_takeover(*w) || self.left_behind.contains(w);
             let gone = |w: &usize| if words.is_some() { older(w) || unclear(w) } else { older(w) && unclear(w) };
             let lost: Vec<usize> = lost.into_iter().filter(gone).collect();
