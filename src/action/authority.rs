@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::boot::booted_at;
 use crate::host::lock::Lock;
+use crate::host::peers::Standing;
 use crate::log::Logger;
 use crate::service::Service;
 use crate::state::alive::{self, LastRun};
@@ -17,6 +18,7 @@ use crate::state::authority::{self, Known, Promise, Record};
 use crate::state::gate::{Answer, Question};
 use crate::state::history::{self, Entry};
 use crate::state::stamp;
+use crate::status::Status;
 use chrono::{DateTime, Local};
 use std::time::Duration;
 
@@ -84,6 +86,9 @@ impl<'a> Desk<'a> {
     pub fn look(&mut self) -> Result<Answers> {
         let answers = call::look(self.service, self.host, self.log, &self.here);
         self.here.now = self.host.clock.now(); // the silent ones have taken their time
+        for (peer, answer) in &answers {
+            self.host.peers.heard(&self.service.name, peer, standing(answer));
+        }
         if self.here.copies.replicated() {
             self.learn(&answers)?;
         }
@@ -208,6 +213,19 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// What an answer says of the disks there: a part of the service that is left up may be using them.
+fn standing(answer: &Result<Answer, String>) -> Standing {
+    match answer {
+        Err(why) => Standing::Silent(why.clone()),
+        Ok(answer) if !answer.known() => Standing::Silent(format!("{} does not know the service", answer.node)),
+        Ok(Answer { busy: Some(busy), .. }) => Standing::Active(format!("{busy} is going on there")),
+        Ok(answer) => match answer.avail.as_deref() {
+            Some(avail) if Status::from_word(avail).is_some_and(Status::is_idle) => Standing::Down,
+            avail => Standing::Active(format!("the service is {} there", avail.unwrap_or("in an unknown state"))),
+        },
+    }
+}
+
 /// The last run of a service here. One that was not ended by a stop and is not going on was ended by a crash: it went
 /// on at least as long as this node was seen alive.
 pub fn last_run(host: &Host, service: &str, up: bool) -> Option<LastRun> {
@@ -285,6 +303,11 @@ pub fn agree<'a>(run: &Run<'a>, how: &How) -> Result<Agreed<'a>> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let answers = desk.look()?;
     desk.ask_data(Some(&answers))?;
+    if run.options.cluster {
+        for (peer, _) in answers.iter().filter(|(_, a)| a.is_err()) {
+            run.host.peers.heard(&run.service.name, peer, Standing::Vouched);
+        }
+    }
     let go = decided(&desk, &answers, how)?;
     Ok(Agreed { desk, answers, go, handed: None })
 }

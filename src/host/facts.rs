@@ -1,8 +1,9 @@
 //! Facts of the host, read once per command and forgotten after a change: mounts, addresses, loops, names, volumes.
 
 use super::engine::{Engine, Silence};
+use super::lvm::Lvm;
 use super::patience::within;
-use crate::cmd::{Cmd, Runner};
+use crate::cmd::Runner;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -67,15 +68,6 @@ pub struct Loop {
     pub autoclear: bool,
 }
 
-/// An LVM volume group.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VolumeGroup {
-    /// Number of logical volumes.
-    pub volumes: usize,
-    /// How many of them are active here.
-    pub active: usize,
-}
-
 type Cached<T> = Mutex<Option<Arc<T>>>;
 
 /// What a docker engine has said, or why it did not.
@@ -90,7 +82,7 @@ pub struct Facts {
     targets: Cached<HashSet<String>>,
     addresses: Cached<Vec<Address>>,
     loops: Cached<Vec<Loop>>,
-    volume_groups: Cached<HashMap<String, VolumeGroup>>,
+    lvm: Cached<Lvm>,
     engines: Mutex<HashMap<PathBuf, Heard>>,
     names: Mutex<HashMap<String, Option<IpAddr>>>,
     real: Mutex<HashMap<String, String>>,
@@ -119,7 +111,7 @@ impl Facts {
         clear(&self.targets);
         clear(&self.addresses);
         clear(&self.loops);
-        clear(&self.volume_groups);
+        clear(&self.lvm);
         if let Ok(mut real) = self.real.lock() {
             real.clear();
         }
@@ -230,9 +222,9 @@ impl Facts {
         loops.iter().filter(|l| l.file.as_os_str() == file || l.file.as_os_str() == real.as_str()).cloned().collect()
     }
 
-    /// Volume groups by name; `None` when LVM does not answer.
-    pub fn volume_group(&self, runner: &dyn Runner, name: &str) -> Option<VolumeGroup> {
-        cached(&self.volume_groups, || read_volume_groups(runner)).get(name).cloned()
+    /// Volume groups.
+    pub fn lvm(&self, runner: &dyn Runner) -> Arc<Lvm> {
+        cached(&self.lvm, || Lvm::read(runner))
     }
 
     /// What the docker engine at `socket` has said since the last change, if it was asked.
@@ -365,44 +357,6 @@ fn read_loops() -> Vec<Loop> {
     }
     loops.sort_by(|a, b| a.device.cmp(&b.device));
     loops
-}
-
-#[derive(serde::Deserialize)]
-struct LvmReport {
-    report: Vec<LvmRows>,
-}
-
-#[derive(serde::Deserialize, Default)]
-#[serde(default)]
-struct LvmRows {
-    vg: Vec<LvmRow>,
-    lv: Vec<LvmRow>,
-}
-
-#[derive(serde::Deserialize)]
-struct LvmRow {
-    vg_name: String,
-    #[serde(default)]
-    lv_attr: String,
-}
-
-fn read_volume_groups(runner: &dyn Runner) -> HashMap<String, VolumeGroup> {
-    let rows = |argv: [&str; 5]| -> LvmRows {
-        let out = runner.run(&Cmd::probe(argv).timeout(Duration::from_secs(20)));
-        let report: Option<LvmReport> = serde_json::from_slice(&out.stdout).ok();
-        report.and_then(|r| r.report.into_iter().next()).unwrap_or_default()
-    };
-    let mut groups: HashMap<String, VolumeGroup> =
-        rows(["vgs", "--reportformat", "json", "-o", "vg_name"]).vg.into_iter().map(|r| (r.vg_name, VolumeGroup::default())).collect();
-    if groups.is_empty() {
-        return groups;
-    }
-    for row in rows(["lvs", "--reportformat", "json", "-o", "vg_name,lv_attr"]).lv {
-        let group = groups.entry(row.vg_name).or_default();
-        group.volumes += 1;
-        group.active += usize::from(row.lv_attr.chars().nth(4) == Some('a')); // lvs(8): attribute 5 is the state
-    }
-    groups
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! All that a driver may touch: runner, clock, node, paths, facts of the host read once, peers.
 
 pub mod boot;
+pub mod busy;
 pub mod device;
 pub mod disks;
 pub mod engine;
 pub mod facts;
 pub mod holders;
 pub mod lock;
+pub mod lvm;
 pub mod paths;
 pub mod patience;
 pub mod peers;

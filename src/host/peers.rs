@@ -37,6 +37,19 @@ const CONNECT: Duration = Duration::from_secs(8);
 /// Options that every connection has, as `svcmgr recv` on the peer counts on the keepalives.
 const ALWAYS: [(&str, &str); 3] = [("BatchMode=", "yes"), ("ServerAliveInterval=", "15"), ("ServerAliveCountMax=", "3")];
 
+/// How a service is on another node, as far as this command has heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It answers, and nothing of the service is active there.
+    Down,
+    /// It answers, and something is: what it says.
+    Active(String),
+    /// It does not answer, or does not know the service: why.
+    Silent(String),
+    /// It does not answer, and the cluster manager, which has seen to it, asks for the start.
+    Vouched,
+}
+
 /// Reaches peers. Each answer, also a refusal, holds for the whole command.
 pub struct Peers {
     ssh: Vec<String>,
@@ -58,6 +71,8 @@ struct Reached {
     waited: AtomicBool,
     /// Those that the command's services will need, until somebody asks them all.
     expected: Mutex<Vec<String>>,
+    /// What the peers have said of services, by service and peer.
+    standing: Mutex<HashMap<(String, String), Standing>>,
     /// Of the sockets.
     folder: OnceLock<Option<PathBuf>>,
 }
@@ -124,6 +139,18 @@ impl Peers {
             user => self.reach(&format!("{user}@{node}"), slot.1),
         });
         line.as_ref().map(|l| l.remote.clone()).map_err(Clone::clone)
+    }
+
+    /// Remembers how `service` is on `node`, until this command ends or hears something else.
+    pub fn heard(&self, service: &str, node: &str, standing: Standing) {
+        if let Ok(mut all) = self.reached.standing.lock() {
+            all.insert((service.into(), node.into()), standing);
+        }
+    }
+
+    /// How `service` is on `node`; `None`: nobody has asked.
+    pub fn standing(&self, service: &str, node: &str) -> Option<Standing> {
+        self.reached.standing.lock().ok()?.get(&(service.to_owned(), node.to_owned())).cloned()
     }
 
     /// Who was not reached may be asked again.

@@ -9,6 +9,7 @@ use crate::config::keyword::{
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::facts::{Mount, is_free_loop};
+use crate::host::lvm::mapper_name;
 use crate::host::patience::wait_until;
 use crate::host::{Cx, Host, holders};
 use crate::log::Level;
@@ -42,6 +43,8 @@ const NETWORK: [&str; 8] = ["nfs", "nfs4", "cifs", "smbfs", "9pfs", "gpfs", "afs
 /// e2fsck -p of a large volume takes its time.
 const FSCK_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 const MOUNT_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a device that is there may take to have its name.
+const APPEAR: Duration = Duration::from_secs(10);
 /// How long the kernel may take to let go of a loop device.
 const RELEASE: Duration = Duration::from_secs(5);
 /// Rounds of umount, then ending the processes in the way.
@@ -70,12 +73,6 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
 fn squeezed(mnt: &str) -> String {
     let parts: Vec<&str> = mnt.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
     if mnt.starts_with('/') { format!("/{}", parts.join("/")) } else { mnt.to_owned() }
-}
-
-/// `/dev/VG/LV` as device-mapper spells it: `-` doubled in each part.
-fn mapper_name(dev: &str) -> Option<String> {
-    let (vg, lv) = dev.strip_prefix("/dev/")?.split_once('/')?;
-    (vg != "mapper" && !lv.contains('/')).then(|| format!("/dev/mapper/{}-{}", vg.replace('-', "--"), lv.replace('-', "--")))
 }
 
 impl Fs {
@@ -120,8 +117,7 @@ impl Fs {
             return true;
         }
         if dev.starts_with("/dev/") {
-            let real = |p: &str| std::fs::canonicalize(p).ok();
-            return real(&dev).is_some_and(|d| Some(d) == real(&mount.source));
+            return is_same_device(&dev, &mount.source);
         }
         if cx.host.facts.loops_of(&dev).iter().any(|l| l.device == mount.source) {
             return true;
@@ -149,7 +145,7 @@ impl Fs {
             Err(Error::Reported)
         };
         let Some(dev) = self.device(cx) else { return fail(format!("no device has {}", self.dev)) };
-        if self.has_device() && !Path::new(&dev).exists() {
+        if self.has_device() && !Path::new(&dev).exists() && !appears(cx, &dev) {
             return fail(format!("device does not exist {dev}"));
         }
         if let Some(other) = self.foreign(cx) {
@@ -168,7 +164,7 @@ impl Fs {
         match self.fstype.as_str() {
             "" | "none" => Ok(()),
             "ext2" | "ext3" | "ext4" => {
-                if let Some(mount) = cx.host.facts.mounts().iter().find(|m| m.source == dev) {
+                if let Some(mount) = cx.host.facts.mounts().iter().find(|m| is_same_device(&m.source, dev)) {
                     // a check of a mounted filesystem destroys it
                     cx.log.error(format!("{dev} is mounted already, on {}", mount.target));
                     return Err(Error::Reported);
@@ -239,6 +235,28 @@ impl Fs {
         cx.log.error(format!("failed to umount {}: in use by {by}", self.mnt));
         Err(Error::Reported)
     }
+}
+
+/// Of a volume that LVM calls active, udev makes the names, and may be behind. Says so of one that is not active.
+fn appears(cx: &Cx, dev: &str) -> bool {
+    if !dev.starts_with("/dev/") {
+        return false;
+    }
+    let lvm = cx.host.facts.lvm(cx.host.runner.as_ref());
+    match lvm.volume(dev) {
+        Some((_, volume)) if volume.is_active() => wait_until(APPEAR, || Path::new(dev).exists()),
+        Some((vg, volume)) => {
+            cx.log.error(format!("the logical volume {} is not active. to make it so: vgchange -a y {vg}", volume.name));
+            false
+        }
+        None => false,
+    }
+}
+
+/// One device, be it by two names.
+fn is_same_device(one: &str, other: &str) -> bool {
+    let real = |path: &str| Some(path).filter(|p| p.starts_with("/dev/")).and_then(|p| std::fs::canonicalize(p).ok());
+    one == other || real(one).is_some_and(|real_one| Some(real_one) == real(other))
 }
 
 /// `mount` is a bind of folder `dev`: the same filesystem, and `dev`'s path inside it.
@@ -341,13 +359,6 @@ impl Resource for Fs {
 mod tests {
     use super::*;
     use crate::host::facts::parse_mountinfo;
-
-    #[test]
-    fn device_mapper_names() {
-        assert_eq!(mapper_name("/dev/vg-a/lv-b").as_deref(), Some("/dev/mapper/vg--a-lv--b"));
-        assert_eq!(mapper_name("/dev/mapper/vg-lv"), None);
-        assert_eq!(mapper_name("/dev/sda1"), None);
-    }
 
     #[test]
     fn binds_are_known_by_filesystem_and_path() {

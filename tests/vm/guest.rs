@@ -155,9 +155,14 @@ impl Guest {
 impl Node<'_> {
     /// A new volume group on a disk of this node alone, with room for 156 MiB. Named unlike any other.
     pub fn vg(&self, vg: &str) {
+        self.run(["vgcreate", "-q", vg, &self.disk()]);
+    }
+
+    /// A new empty disk of this node alone, 160 MiB.
+    pub fn disk(&self) -> String {
         let device = self.guest.slot(if self.name == NODES[0] { "vdb" } else { "vdc" });
         self.plug(&device);
-        self.run(["vgcreate", "-q", vg, &format!("/dev/{device}")]);
+        format!("/dev/{device}")
     }
 
     /// Gives it a disk. Remembered where no power cut of the guest reaches.

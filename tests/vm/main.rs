@@ -30,6 +30,7 @@ mod dds_sync;
 mod dds_target;
 mod rsync_snap;
 mod smoke;
+mod vg;
 
 use guest::Guest;
 use std::process::ExitCode;
@@ -64,7 +65,7 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
+const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()
