@@ -138,7 +138,8 @@ impl<'a> Desk<'a> {
             for peer in answers.iter().filter(|(_, a)| a.as_ref().is_ok_and(Answer::known)).map(|(peer, _)| peer) {
                 let question = &question;
                 scope.spawn(move || {
-                    if let Err(why) = call::gate(self.host, self.log, &self.service.name, peer, question, false, call::PATIENCE) {
+                    if let Err(why) = call::gate(self.host, self.log, &self.service.name, peer, question, false, self.host.peers.patience())
+                    {
                         self.log.warning(format!("{peer} was not told who holds {} now: {why}", self.service.name));
                     }
                 });
@@ -167,7 +168,7 @@ impl<'a> Desk<'a> {
             } else if answers.get(&peer).is_some_and(|a| a.as_ref().is_ok_and(Answer::known)) && !self.dry {
                 let unclaim = stale(answers.get(&peer).and_then(|a| a.as_ref().ok()?.promise.as_ref()));
                 let question = Question { claim: Some(claim.clone()), unclaim, ..call::question(&self.here) };
-                match call::gate(self.host, self.log, &service, &peer, &question, false, call::PATIENCE) {
+                match call::gate(self.host, self.log, &service, &peer, &question, false, self.host.peers.patience()) {
                     Ok(answer) => answer.claim_refused,
                     Err(why) => {
                         self.log.warning(format!("{peer} answered, and does not now: {why}. going on without its promise"));
@@ -193,7 +194,7 @@ impl<'a> Desk<'a> {
                 _ = self.change(|here| here.release(claim));
             } else {
                 let question = Question { unclaim: Some(claim.clone()), ..call::question(&self.here) };
-                _ = call::gate(self.host, self.log, &self.service.name, peer, &question, false, call::PATIENCE);
+                _ = call::gate(self.host, self.log, &self.service.name, peer, &question, false, self.host.peers.patience());
             }
         }
     }

@@ -13,12 +13,6 @@ use crate::state::gate::{Answer, Detail, Question, VERSION, to_line};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long a peer may think.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long all peers together may take to say how they stand, connecting included.
-const ALL: Duration = Duration::from_secs(9);
-
 /// How long it is waited without a word.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -66,6 +60,7 @@ pub fn gate(
 /// of all of them.
 pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answers {
     let begun = Instant::now();
+    let all = host.peers.patience() * 9 / 10; // connecting included
     let rids = here.copies.rids.iter().map(|rid| (rid.clone(), Detail::default()));
     let question = Question { rids: rids.collect(), ..question(here) };
     let own: Vec<String> = service.config.scope.peers().cloned().collect();
@@ -78,9 +73,9 @@ pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answer
                 let (question, of) = (&question, peer.clone());
                 let ask = move || {
                     host.peers.connect(&of)?;
-                    let left = ALL.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
+                    let left = all.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
                     let answer = gate(host, log, &service.name, &of, question, true, left);
-                    if answer.is_err() && begun.elapsed() >= ALL {
+                    if answer.is_err() && begun.elapsed() >= all {
                         host.peers.give_up(&of, "svcmgr there does not answer in time");
                     }
                     answer
@@ -94,7 +89,7 @@ pub fn look(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answer
         }
         let silent: Vec<&str> = asked.iter().filter(|(_, t)| !t.is_finished()).map(|(peer, _)| peer.as_str()).collect();
         if !silent.is_empty() {
-            log.info(format!("waiting for {} to answer, {} s at most", list(&silent), ALL.as_secs()));
+            log.info(format!("waiting for {} to answer, {} s at most", list(&silent), all.as_secs()));
         }
         asked.into_iter().map(|(peer, t)| (peer, t.join().unwrap_or_else(|_| Err("internal error".into())))).collect()
     });

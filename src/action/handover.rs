@@ -280,7 +280,7 @@ pub fn move_to(run: &Run, desk: &Desk, to: &str, abandon: bool) -> Result<()> {
         return Ok(());
     }
     // who is to receive has to know from whom
-    call::gate(run.host, run.log, name, to, &call::question(&desk.here), false, call::PATIENCE).map_err(Error::Text)?;
+    call::gate(run.host, run.log, name, to, &call::question(&desk.here), false, run.host.peers.patience()).map_err(Error::Text)?;
     if run.service.find("sync#i0").is_some_and(|r| !r.disable) {
         delivered(run, to, Load::Own)?;
     }

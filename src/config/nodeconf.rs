@@ -4,6 +4,7 @@ use super::env;
 use ini::{Ini, ParseOption};
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// The keys of node.conf; keys are lower case, sections as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +85,12 @@ impl NodeConf {
         self.get("node", "host_mode").filter(|m| !m.is_empty()).unwrap_or("TST")
     }
 
+    /// How long a peer may take to let us in and to answer; `None` when the file does not say, or says less than 2 s.
+    pub fn peer_timeout(&self) -> Option<Duration> {
+        let limit = super::value::duration(self.get("node", "peer_timeout")?).ok()?;
+        Some(limit).filter(|limit| limit.as_secs() >= 2)
+    }
+
     /// Who one is on `node` when reaching it by ssh. `[node] ruser` holds words: `user`, or
     /// `user@node` for one node, which wins. Default root.
     pub fn ruser(&self, node: &str) -> String {
@@ -118,6 +125,13 @@ mod tests {
 
     fn parse(text: &str) -> Result<NodeConf, String> {
         NodeConf::parse(Path::new("etc/node.conf"), text.as_bytes())
+    }
+
+    #[test]
+    fn how_long_a_peer_may_take() {
+        let limit = |text: &str| NodeConf::parse(Path::new("node.conf"), text.as_bytes()).unwrap().peer_timeout().map(|d| d.as_secs());
+        assert_eq!((limit("[node]\npeer_timeout = 1m\n"), limit("[node]\npeer_timeout=30\n")), (Some(60), Some(30)));
+        assert_eq!((limit(""), limit("[node]\npeer_timeout = 1\n"), limit("[node]\npeer_timeout = soon\n")), (None, None, None));
     }
 
     #[test]

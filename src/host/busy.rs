@@ -56,7 +56,7 @@ fn users(dev: &str, number: u64, mounted_here: bool) -> Vec<String> {
         }
         // copies of this namespace have its mounts as well
         let new = !mounted_here && fs::read_link(entry.path().join("ns/mnt")).is_ok_and(|ns| namespaces.insert(ns));
-        let there = new.then(|| fs::read(entry.path().join("mountinfo")).unwrap_or_default()).unwrap_or_default();
+        let there = if new { fs::read(entry.path().join("mountinfo")).unwrap_or_default() } else { Vec::new() };
         if let Some(mount) = parse_mountinfo(&there).into_iter().find(|m| m.dev == dev) {
             words.push(format!("mounted on {} for {} (pid {pid})", mount.target, name()));
         }

@@ -150,7 +150,7 @@ fn report(runner: &dyn Runner, argv: [&str; 5]) -> Result<Rows, String> {
     let read: Option<Report> = serde_json::from_slice(&out.stdout).ok();
     let rows = read.and_then(|r| r.report.into_iter().next());
     rows.ok_or_else(|| {
-        let why = out.failure().map_or_else(|| "its report cannot be read".to_owned(), |failed| failed.why());
+        let why = out.failure().map_or_else(|| "its report cannot be read".to_owned(), crate::cmd::Stage::why);
         format!("LVM does not say how its volume groups are: {why}")
     })
 }

@@ -31,8 +31,8 @@ pub const SSH: [&str; 14] = [
     "ServerAliveCountMax=3",
 ];
 
-/// How long a peer may take to let us in. With what it may take to answer, less than 10 s.
-const CONNECT: Duration = Duration::from_secs(8);
+/// How long a peer may take to let us in and to answer, when node.conf does not say.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options that every connection has, as `svcmgr recv` on the peer counts on the keepalives.
 const ALWAYS: [(&str, &str); 3] = [("BatchMode=", "yes"), ("ServerAliveInterval=", "15"), ("ServerAliveCountMax=", "3")];
@@ -56,6 +56,7 @@ pub struct Peers {
     /// Keep a connection open and share it; off in tests that play transcripts.
     share: bool,
     conf: NodeConf,
+    patience: Duration,
     reached: Reached,
 }
 
@@ -91,7 +92,8 @@ impl Peers {
     /// and keepalives are added when it lacks them), `[node] ruser` who one is on the peers.
     pub fn new(conf: &NodeConf) -> Self {
         let words = conf.get("node", "ssh").unwrap_or_default();
-        Self { conf: conf.clone(), ..Self::with(words.split_whitespace().map(str::to_owned).collect(), true) }
+        let patience = conf.peer_timeout().unwrap_or(PATIENCE);
+        Self { conf: conf.clone(), patience, ..Self::with(words.split_whitespace().map(str::to_owned).collect(), true) }
     }
 
     fn with(mut ssh: Vec<String>, share: bool) -> Self {
@@ -103,7 +105,12 @@ impl Peers {
                 ssh.extend(["-o".into(), format!("{option}{value}")]);
             }
         }
-        Self { conf: NodeConf::default(), ssh, share, reached: Reached::default() }
+        Self { conf: NodeConf::default(), patience: PATIENCE, ssh, share, reached: Reached::default() }
+    }
+
+    /// How long one call to a peer may take: `[node] peer_timeout`, 10 s.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// `USER@NODE`.
@@ -206,7 +213,7 @@ impl Peers {
         let Some(folder) = self.reached.folder.get_or_init(socket_folder) else { return Ok(plain) };
         let socket = folder.join(index.to_string());
         let master = Master::start(&self.ssh, host, &socket);
-        match master.settle(&socket)? {
+        match master.settle(&socket, self.patience * 8 / 10)? {
             true => {
                 let path = socket.display().to_string();
                 let ssh = unshared(&self.ssh).into_iter().chain(["-S".into(), path]).collect();
@@ -267,9 +274,9 @@ impl Master {
     }
 
     /// Waits until the connection can be shared (true), or is known not to be shareable (false).
-    fn settle(&self, socket: &Path) -> Result<bool, String> {
+    fn settle(&self, socket: &Path, limit: Duration) -> Result<bool, String> {
         let begun = Instant::now();
-        while begun.elapsed() < CONNECT {
+        while begun.elapsed() < limit {
             if fs::metadata(socket).is_ok_and(|m| m.file_type().is_socket()) {
                 return Ok(true);
             }
@@ -285,7 +292,7 @@ impl Master {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err(format!("no answer within {} s", CONNECT.as_secs()))
+        Err(format!("no answer within {} s", limit.as_secs()))
     }
 }
 

@@ -18,6 +18,12 @@ const ROOM: &str = "/room";
 /// What init.sh and this program tell a node's first process.
 pub const VARIABLE: &str = "vm_node";
 
+/// Of each node: the defaults but for the times.
+const NODE_CONF: &str = "[node]
+peer_timeout = 60s
+ssh = /usr/bin/ssh -q -o StrictHostKeyChecking=accept-new -o ForwardX11=no -o BatchMode=yes -o ConnectTimeout=60 -o ServerAliveInterval=15 -o ServerAliveCountMax=8
+";
+
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,6 +48,8 @@ pub fn install(node: &str) {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
     fs::create_dir_all(folder(node).join("disk")).unwrap();
+    // the guest is slow, and slower still while others work on the host
+    fs::write(root.join("etc/node.conf"), NODE_CONF).unwrap();
     let bin = root.join("bin");
     for (name, program) in [("svcmgr", env!("CARGO_BIN_EXE_svcmgr")), ("dds", env!("CARGO_BIN_EXE_dds"))] {
         fs::copy(program, bin.join(name)).unwrap();

@@ -88,14 +88,12 @@ fn a_shared_group_moves_and_is_refused_while_its_owner_is_silent(guest: &Guest) 
         ]
     );
     assert_eq!(tags(&a, vg), "gold");
-    assert!(a.svcmgr("-s shared stop").contains("vg-shared is already down"));
 
     // as after a crash: the tag is there, its owner says that it is down
     a.run(["vgchange", "-q", "--addtag", "deb1", vg]);
     let said = b.svcmgr("-s shared start");
     assert!(said.contains("vg-shared has the tag of deb1, where shared is down: taken over"), "{said}");
     assert_eq!((tags(&b, vg), b.sh("cat /srv/shared/f")), ("deb2,gold".into(), "kept".into()));
-    assert!(b.svcmgr("-s shared start").contains("vg-shared is already up"));
     b.svcmgr("-s shared stop");
 
     // and when it says nothing
@@ -112,9 +110,6 @@ fn a_shared_group_moves_and_is_refused_while_its_owner_is_silent(guest: &Guest) 
     assert!(said.contains("vg-shared has the tag of deb1, which was not heard ("), "{said}");
     assert_eq!((tags(&b, vg), b.sh("cat /srv/shared/f")), ("deb2,gold".into(), "kept".into()));
     b.svcmgr("-s shared stop");
-    b.run(["vgchange", "-q", "--addtag", "deb1", vg]);
-    assert!(b.svcmgr("-s shared start --cluster").contains("the cluster manager asks for this start"));
-    b.svcmgr("-s shared stop --cluster");
     a.boot(&[]);
 }
 
@@ -137,10 +132,6 @@ fn a_stop_unmaps_partitions_and_names_who_holds_what(guest: &Guest) {
     a.sh("pkill -x sleep");
     drop(crate::guest::finish(holder));
 
-    a.sh("vgchange -q -a y vgheld; mkfs.ext4 -q /dev/vgheld/plain; mount /dev/vgheld/plain /mnt");
-    let said = a.try_svcmgr("-s held stop");
-    assert!(said.code == 1 && said.stderr.contains("plain (mounted on /mnt)"), "{}", said.stderr);
-    a.sh("umount /mnt");
     a.svcmgr("-s held stop");
     assert_eq!((tags(&a, "vgheld"), a.sh("dmsetup ls | grep -c vgheld || true")), (String::new(), "0".into()));
 }

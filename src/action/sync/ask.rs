@@ -112,8 +112,8 @@ fn ask(work: &Work, peer: &str, tasks: &[Task]) -> Result<Answer, String> {
     });
     let question = Question { rids: rids.collect(), ..call::question(&work.here) };
     let begun = Instant::now();
-    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, work.options.dry_run, call::PATIENCE);
-    if answer.is_err() && begun.elapsed() >= call::PATIENCE {
+    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, work.options.dry_run, work.host.peers.patience());
+    if answer.is_err() && begun.elapsed() >= work.host.peers.patience() {
         // not waited for again by the other services of the command
         work.host.peers.give_up(peer, "svcmgr there does not answer in time");
     }

@@ -47,7 +47,7 @@ fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {
 pub(super) fn confirm<'t>(work: &Work, peer: &str, rids: impl Iterator<Item = &'t str>) -> Result<Answer, String> {
     let done = rids.map(|rid| (rid.to_owned(), work.image(rid))).collect();
     let question = Question { done, ..call::question(&work.here) };
-    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, call::PATIENCE)?;
+    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, work.host.peers.patience())?;
     match &answer.unsure {
         _ if !answer.known() => Err(format!("{peer} has no service {}", work.service.name)),
         Some(why) => Err(why.clone()),

@@ -59,7 +59,7 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
 impl Vg {
     /// As LVM sees it now; an error when LVM does not say.
     fn look(&self, cx: &Cx) -> Result<Option<VolumeGroup>> {
-        cx.host.facts.lvm(cx.host.runner.as_ref()).group(&self.name).map(|group| group.cloned()).map_err(Error::Text)
+        cx.host.facts.lvm(cx.host.runner.as_ref()).group(&self.name).map(Option::<&VolumeGroup>::cloned).map_err(Error::Text)
     }
 
     fn change<const N: usize>(&self, words: [&str; N]) -> Cmd {

@@ -22,7 +22,7 @@ pub(super) fn foreign<'a>(cx: &Cx, group: &'a VolumeGroup) -> Vec<&'a str> {
 
 /// It has the tag of this node.
 pub(super) fn is_ours(cx: &Cx, group: &VolumeGroup) -> bool {
-    group.tags.iter().any(|tag| *tag == cx.host.node)
+    group.tags.contains(&cx.host.node)
 }
 
 /// The tags that a start of `vg` here takes away; or why it may not: their owner may be using it.
