@@ -18,6 +18,8 @@ iptables          ebtables
 e2fsprogs         mkfs.ext4
 xfsprogs          mkfs.xfs
 btrfs-progs       mkfs.btrfs
+zfs-fuse          zfs-fuse
+zstd              zstd
 psmisc            fuser
 procps            ps
 util-linux        unshare

@@ -75,7 +75,7 @@ fn generated() -> Vec<(String, String)> {
     ];
     let common =
         [("Every resource has these.", COMMON), ("Commands run around actions, on the node that acts, without a shell.", TRIGGERS)];
-    for name in ["ip", "loop", "vg", "fs", "container.docker", "app", "hb"] {
+    for name in ["ip", "loop", "vg", "pool", "fs", "fs.zfs", "container.docker", "app", "hb"] {
         let (kind, ty) = name.split_once('.').unwrap_or((name, ""));
         let driver = RESOURCES.iter().find(|d| d.kind == kind && (ty.is_empty() || d.types.contains(&ty))).unwrap();
         let ty = if kind == "hb" { Some("openha") } else { Some(ty).filter(|t| !t.is_empty()) };

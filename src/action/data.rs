@@ -110,7 +110,11 @@ pub fn digest(desk: &Desk, rid: &str) -> Option<String> {
 pub fn vanished(desk: &mut Desk, rid: &str) -> Result<()> {
     let Some(spot) = Spot::of(desk, rid).filter(|_| !desk.here.holds()) else { return Ok(()) };
     let place = spot.target.place(spot.side);
-    if place.starts_with("/dev/") || device::look(place) != Place::Missing || desk.here.data(rid).state == Some(State::None) {
+    if !place.starts_with('/')
+        || place.starts_with("/dev/")
+        || device::look(place) != Place::Missing
+        || desk.here.data(rid).state == Some(State::None)
+    {
         return Ok(());
     }
     spot.log.warning(format!("{place} is gone: there is no copy of {rid} on {} any more", desk.host.node));
@@ -148,7 +152,7 @@ pub fn begin(run: &Run, images: &[(String, Image)]) -> Result<()> {
     for rid in desk.here.copies.rids.clone() {
         finish(&mut desk, &rid)?;
         let Some(spot) = Spot::of(&desk, &rid).filter(|_| desk.here.holds()) else { continue };
-        spot.target.discard(&spot.cx());
+        spot.target.discard(&spot.cx())?;
         if let Some((_, image)) = images.iter().find(|(of, _)| *of == rid) {
             spot.target.gained(&spot.cx(), spot.side, image);
         }

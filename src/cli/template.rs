@@ -12,7 +12,7 @@ macro_rules! templates {
 
 /// One commented env file per driver, by full type, and for the sections that are no resource.
 pub const TEMPLATES: &[(&str, &str)] = templates!(
-    "DEFAULT" "subset" "ip" "loop" "vg" "fs" "container.docker" "app" "hb"
+    "DEFAULT" "subset" "ip" "loop" "vg" "pool" "fs" "fs.zfs" "container.docker" "app" "hb"
     "sync.rsync" "sync.dds" "sync.zfs" "sync.btrfs" "sync.docker"
 );
 

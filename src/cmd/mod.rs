@@ -3,6 +3,7 @@
 mod pump;
 pub mod quote;
 pub mod readonly;
+mod relay;
 pub mod replay;
 mod spawn;
 pub mod system;
@@ -38,6 +39,15 @@ pub enum Sink {
 /// Called with each piece of standard output of the last stage as it arrives (progress).
 pub type OnOutput = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
+/// What crosses from one stage of a pipe to the next is counted and, if asked for, slowed down.
+#[derive(Clone)]
+pub struct Meter {
+    /// Bytes a second.
+    pub limit: Option<u64>,
+    /// Told how many bytes have passed so far, at most five times a second, and at the end.
+    pub told: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
 /// One command, or a pipe of them. Build it with [`Cmd::probe`] or [`Cmd::change`].
 #[derive(Clone)]
 pub struct Cmd {
@@ -63,6 +73,8 @@ pub struct Cmd {
     pub background: bool,
     /// Told of output as it comes; [`Output::stdout`] then keeps only the last 64 KiB.
     pub on_output: Option<OnOutput>,
+    /// Watches what this stage of a pipe gives to the next.
+    pub meter: Option<Meter>,
 }
 
 impl Cmd {
@@ -79,6 +91,7 @@ impl Cmd {
             cwd: None,
             background: false,
             on_output: None,
+            meter: None,
         }
     }
 
@@ -163,6 +176,13 @@ impl Cmd {
     #[must_use]
     pub fn on_output(mut self, f: OnOutput) -> Self {
         self.on_output = Some(f);
+        self
+    }
+
+    /// Watches what it gives to the next stage of its pipe.
+    #[must_use]
+    pub fn meter(mut self, meter: Meter) -> Self {
+        self.meter = Some(meter);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use super::pump::Pump;
 use super::spawn::{self, Group, Streams};
-use super::{Cmd, End, Output, Runner, Sink, Stage};
+use super::{Cmd, End, Output, Runner, Sink, Stage, relay};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -209,7 +209,10 @@ impl<'a> Running<'a> {
             self.pump.read_from(stdout);
             return Ok(None);
         }
-        Ok(stdout.map(Stdio::from))
+        match (stdout, &stage.meter) {
+            (Some(stdout), Some(meter)) => relay::between(stdout.into(), meter.clone()).map(|end| Some(end.into())),
+            (stdout, _) => Ok(stdout.map(Stdio::from)),
+        }
     }
 
     fn leader(&self) -> Option<Pid> {

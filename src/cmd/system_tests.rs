@@ -233,3 +233,19 @@ fn an_interrupt_ends_what_runs_now_and_not_what_comes() {
     assert_eq!(ends(&thread.join().unwrap()), [End::Signaled(15), End::Signaled(15)]);
     assert!(run(&sh("exit 0")).ok());
 }
+
+#[test]
+fn what_crosses_a_pipe_is_counted_and_slowed_down() {
+    use super::super::Meter;
+    use std::sync::atomic::AtomicU64;
+    let (passed, begun) = (Arc::new(AtomicU64::new(0)), Instant::now());
+    let seen = passed.clone();
+    let meter = Meter { limit: Some(1_000_000), told: Arc::new(move |n| seen.store(n, Ordering::SeqCst)) };
+    let out = SystemRunner.run(&Cmd::probe(["head", "-c", "500000", "/dev/zero"]).meter(meter.clone()).pipe(Cmd::probe(["wc", "-c"])));
+    assert!(out.ok() && out.text().trim() == "500000", "{out:?}");
+    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(passed.load(Ordering::SeqCst), 500_000);
+    // the next stage wants no more: the one before hears of it
+    let out = SystemRunner.run(&Cmd::probe(["yes"]).meter(Meter { limit: None, ..meter }).pipe(Cmd::probe(["head", "-c", "10"])));
+    assert!(!out.stages[0].ok() && out.stages[1].ok(), "{out:?}");
+}

@@ -125,6 +125,14 @@ impl ServiceConfig {
         self.env.lookup(section, key).map(|e| e.value.as_str())
     }
 
+    /// The node whose reading of a section is that of all of its site: `autostart_node`, else the first of `nodes`.
+    pub fn home(&self) -> String {
+        let nodes = &self.scope.nodes;
+        let autostart = self.plain("DEFAULT", "autostart_node").unwrap_or_default().to_lowercase();
+        let named = autostart.split_whitespace().find(|n| nodes.iter().any(|node| node == n)).map(str::to_owned);
+        named.or_else(|| nodes.first().cloned()).unwrap_or_else(|| self.scope.node.clone())
+    }
+
     /// A view of one section.
     pub fn section<'a>(&'a self, section: &'a str) -> Params<'a> {
         Params { config: self, section }

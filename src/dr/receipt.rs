@@ -8,6 +8,21 @@ use crate::service::Res;
 use crate::state::gate::Detail;
 use crate::sync::{Effect, SyncDriver};
 
+/// What runs here for a sender.
+pub(super) struct Admitted {
+    pub(super) argv: Vec<String>,
+    /// What its stream goes through before.
+    pub(super) filter: Vec<String>,
+    pub(super) effect: Effect,
+}
+
+impl Admitted {
+    /// The sender's words as they are.
+    pub(super) fn as_told(argv: &[String]) -> Self {
+        Self { argv: argv.to_vec(), filter: Vec::new(), effect: Effect::Looks }
+    }
+}
+
 /// Admits the sender's words about `res`, under the receiver's lock: what runs here, and what it does. The record says
 /// before the first byte what comes of the data. `may`: the gate's word on what is known here now.
 pub fn admit(
@@ -16,8 +31,8 @@ pub fn admit(
     driver: &dyn SyncDriver,
     words: &[String],
     may: impl Fn(&Here) -> Result<bool>,
-) -> Result<(Vec<String>, Effect)> {
-    let Some(target) = driver.target() else { return Ok((words.to_vec(), Effect::Looks)) };
+) -> Result<Admitted> {
+    let Some(target) = driver.target() else { return Ok(Admitted::as_told(words)) };
     let log = desk.log.child(&res.log_name());
     let cx = desk.service.cx(desk.host, &log, res, false);
     let side = sync::side_of(&desk.here, driver, &desk.here.node);
@@ -48,7 +63,15 @@ pub fn admit(
             desk.change(|here| may(here).map(|_| here.applying(&res.rid, place, image)))??;
         }
     }
-    Ok((receipt.argv, receipt.effect))
+    Ok(Admitted { filter: target.filter(words), argv: receipt.argv, effect: receipt.effect })
+}
+
+/// What ran to put something beside the replica has ended, well or not.
+pub fn staged(desk: &Desk, rid: &str) -> Result<()> {
+    let Some(res) = desk.service.find(rid) else { return Ok(()) };
+    let Some((driver, target)) = res.sync().and_then(|d| Some((d, d.target()?))) else { return Ok(()) };
+    let log = desk.log.child(&res.log_name());
+    target.received(&desk.service.cx(desk.host, &log, res, false), sync::side_of(&desk.here, driver, &desk.here.node))
 }
 
 /// What ran for them has ended well.

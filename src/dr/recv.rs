@@ -2,9 +2,10 @@
 //! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
 
 use super::common::{self, Instance};
-use super::{own_files, receipt};
+use super::own_files;
+use super::receipt::{self, Admitted};
 use crate::action::authority::Desk;
-use crate::action::sync;
+use crate::action::{data, sync};
 use crate::authority::{Here, receive};
 use crate::cmd::system::{Control, SystemRunner};
 use crate::cmd::{Cmd, End, Runner, Sink};
@@ -40,10 +41,14 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
     }
     let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
-    let (argv, effect) = allowed(host, log, name, rid, epoch, argv)?;
+    let Admitted { argv, filter, effect } = allowed(host, log, name, rid, epoch, argv)?;
+    if argv.is_empty() {
+        return applied(host, log, name, rid).map(|()| 0);
+    }
     make_cache(host, rid)?;
     let before = own_files::before(host, name);
-    let cmd = Cmd::change(argv).unbounded().sink(Sink::Inherit);
+    let writer = Cmd::change(argv).unbounded().sink(Sink::Inherit);
+    let cmd = if filter.is_empty() { writer } else { Cmd::change(filter).unbounded().sink(Sink::Inherit).pipe(writer) };
     let control = Control::default();
     let done = AtomicBool::new(false);
     let output = std::thread::scope(|scope| {
@@ -55,7 +60,11 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         done.store(true, Ordering::SeqCst);
         output
     });
-    match output.stages.last().map(|s| &s.end) {
+    if effect == Effect::Stages {
+        staged(host, log, name, rid)?;
+    }
+    // of a pipe the first stage that failed
+    match output.failure().or(output.stages.last()).map(|s| &s.end) {
         Some(End::Exited(code)) => {
             if *code == 0 && rid == "sync#i0" {
                 own_files::arrived(host, log, name, &before);
@@ -72,8 +81,8 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
 
 /// The gate once more: what it saw may have changed since. Of data, this node knows before the first byte that they
 /// are not whole.
-fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &[String]) -> Result<(Vec<String>, Effect)> {
-    let as_told = (argv.to_vec(), Effect::Looks);
+fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &[String]) -> Result<Admitted> {
+    let as_told = Admitted::as_told(argv);
     if common::is_internal(rid) {
         return Ok(as_told); // also the first contact, before there is a service
     }
@@ -119,6 +128,18 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &
         }
         Ok(as_told)
     })?
+}
+
+/// What was put beside the replica, or a part of it, is there.
+fn staged(host: &Host, log: &Logger, name: &str, rid: &str) -> Result<()> {
+    let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
+    receipt::staged(&Desk::load(&service, host, log, false, false), rid)
+}
+
+/// What has arrived is made the replica by the driver itself, without its sender.
+fn applied(host: &Host, log: &Logger, name: &str, rid: &str) -> Result<()> {
+    let service = build::load(host, name).map_err(|refusal| Error::text(refusal.lines.join("; ")))?;
+    data::finish(&mut Desk::load(&service, host, log, false, false), rid)
 }
 
 /// What was written is on record when the sender hears that it is over.

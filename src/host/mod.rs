@@ -13,6 +13,7 @@ pub mod paths;
 pub mod patience;
 pub mod peers;
 pub mod processes;
+pub mod zfs;
 
 use crate::clock::Clock;
 use crate::cmd::{Cmd, End, Output, Runner};

@@ -1,5 +1,6 @@
 //! fs: a filesystem on a mount point: ext2/3/4, xfs, btrfs subvolumes, tmpfs, bind, nfs and whatever mount(8) knows.
 
+use super::common::umount::{squeezed, umount};
 use super::{Done, Driver, Dropped, Resource};
 use crate::cmd::Cmd;
 use crate::config::keyword::{
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::host::facts::{Mount, is_free_loop};
 use crate::host::lvm::mapper_name;
 use crate::host::patience::wait_until;
-use crate::host::{Cx, Host, holders};
+use crate::host::{Cx, Host};
 use crate::log::Level;
 use crate::report::Probe;
 use crate::status::Status;
@@ -47,8 +48,6 @@ const MOUNT_TIMEOUT: Duration = Duration::from_secs(300);
 const APPEAR: Duration = Duration::from_secs(10);
 /// How long the kernel may take to let go of a loop device.
 const RELEASE: Duration = Duration::from_secs(5);
-/// Rounds of umount, then ending the processes in the way.
-const UMOUNT_ROUNDS: u32 = 3;
 
 struct Fs {
     dev: String,
@@ -69,12 +68,6 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
     }))
 }
 
-/// One slash where there are several, none at the end: as mountinfo has it.
-fn squeezed(mnt: &str) -> String {
-    let parts: Vec<&str> = mnt.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
-    if mnt.starts_with('/') { format!("/{}", parts.join("/")) } else { mnt.to_owned() }
-}
-
 impl Fs {
     fn is_network(&self) -> bool {
         NETWORK.contains(&self.fstype.as_str())
@@ -82,9 +75,7 @@ impl Fs {
 
     /// Nothing on this host to look for before the mount.
     fn has_device(&self) -> bool {
-        !self.is_network()
-            && !matches!(self.fstype.as_str(), "zfs" | "tmpfs" | "advfs" | "proc" | "sysfs" | "overlay")
-            && self.dev != "none"
+        !self.is_network() && !matches!(self.fstype.as_str(), "tmpfs" | "advfs" | "proc" | "sysfs" | "overlay") && self.dev != "none"
     }
 
     fn wants_ro(&self) -> bool {
@@ -209,32 +200,6 @@ impl Fs {
         let prefix = format!("{}/", cx.host.facts.real_path(&self.mnt));
         cx.host.facts.mounts().iter().filter(|m| m.target.starts_with(&prefix)).map(|m| m.target.clone()).collect()
     }
-
-    fn umount(&self, cx: &Cx) -> Result<()> {
-        for round in 1..=UMOUNT_ROUNDS {
-            let out = cx.run_at(&Cmd::change(["umount", &self.mnt]), Level::Info, Level::Warning);
-            cx.host.facts.forget();
-            if out.ok() || self.mounted(cx).is_none() {
-                return Ok(());
-            }
-            let real = cx.host.facts.real_path(&self.mnt);
-            let in_the_way = holders::find(&real);
-            if let Some(ours) = in_the_way.iter().find(|h| h.is_ours) {
-                cx.log.error(format!("{} is in use by {ours}, from which this command runs. leave {} and try again", self.mnt, self.mnt));
-                return Err(Error::Reported);
-            }
-            if !in_the_way.is_empty() && round < UMOUNT_ROUNDS {
-                let names: Vec<String> = in_the_way.iter().map(ToString::to_string).collect();
-                cx.log.warning(format!("{} is in use: ending {}", self.mnt, names.join(", ")));
-                holders::end(&in_the_way, &real, Duration::from_secs(2));
-            }
-            std::thread::sleep(Duration::from_millis(200)); // the kernel frees what a dead process held a moment later
-        }
-        let left: Vec<String> = holders::find(&cx.host.facts.real_path(&self.mnt)).iter().map(ToString::to_string).collect();
-        let by = if left.is_empty() { "something that is no process (nfs export, swap, loop, bind?)".into() } else { left.join(", ") };
-        cx.log.error(format!("failed to umount {}: in use by {by}", self.mnt));
-        Err(Error::Reported)
-    }
 }
 
 /// Of a volume that LVM calls active, udev makes the names, and may be behind. Says so of one that is not active.
@@ -332,7 +297,7 @@ impl Resource for Fs {
         }
         let device = self.there(cx).map(|m| m.source).filter(|s| s.starts_with("/dev/loop"));
         let device = device.filter(|d| cx.host.facts.loops().iter().any(|l| l.device == *d && l.autoclear));
-        self.umount(cx)?;
+        umount(cx, &self.mnt, &["umount", &self.mnt], || self.mounted(cx).is_some())?;
         // umount returns before the kernel has let go of the loop device it made for the image
         if let Some(device) = device
             && !wait_until(RELEASE, || is_free_loop(&device))

@@ -7,8 +7,10 @@ pub mod fs;
 pub mod hb;
 pub mod ip;
 pub mod loopdev;
+pub mod pool;
 pub mod unsupported;
 pub mod vg;
+pub mod zfs;
 
 use crate::config::keyword::Keyword;
 use crate::config::scope::Params;

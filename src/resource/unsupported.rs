@@ -59,7 +59,6 @@ pub const KNOWN: &[Known] = &[
     known("vg", "raw", "disk.vg", &[], "vgname"),
     known("vg", "gandi", "disk.gandi", &[], "name"),
     known("vmdg", "", "disk.vg", &[], "container_rid"),
-    known("pool", "", "disk.zpool", &["poolname"], "poolname"),
     known("share", "nfs", "share.nfs", &["type", "path", "opts"], "path"),
     known("share", "", "share.nfs", &["type", "path", "opts"], "path"),
 ];

@@ -15,7 +15,9 @@ pub const RESOURCES: &[Driver] = &[
     resource::ip::DRIVER,
     resource::loopdev::DRIVER,
     resource::vg::DRIVER,
+    resource::pool::DRIVER,
     resource::fs::DRIVER,
+    resource::zfs::DRIVER,
     resource::app::DRIVER,
 ];
 

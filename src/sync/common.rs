@@ -6,10 +6,11 @@ use crate::config::scope::Params;
 use crate::error::Error;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
-use crate::state::{gate, stamp};
+use crate::state::{gate, replica, stamp};
 use crate::status::Status;
 use chrono::{DateTime, Local};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The classes `target` names, each once, in file order. Other words are ignored.
 pub fn targets(p: &Params) -> Vec<Class> {
@@ -90,13 +91,14 @@ impl SyncDriver for Cold {
     }
 }
 
+/// `var/NAME_RID_DRIVER_state`, of 2014: `DATE;ID`.
+pub fn state_file(cx: &Cx, driver: &str) -> PathBuf {
+    cx.host.paths.var.join(format!("{}_{}_{driver}_state", cx.service, cx.rid))
+}
+
 /// When the state file says the data were frozen.
 pub(super) fn state_file_date(cx: &Cx, driver: &str) -> Option<DateTime<Local>> {
     stamp::parse(std::fs::read_to_string(state_file(cx, driver)).ok()?.split(';').next()?)
-}
-
-fn state_file(cx: &Cx, driver: &str) -> PathBuf {
-    cx.host.paths.var.join(format!("{}_{}_{driver}_state", cx.service, cx.rid))
 }
 
 /// The state that `var/NAME_RID_DRIVER_state` tells: `DATE;ID`, one line. The same on sender and receivers.
@@ -147,4 +149,35 @@ pub fn no_way_back(way: &Way, driver: &str) -> String {
 /// The error of a transfer whose driver comes with a later version.
 pub fn not_yet(driver: &str) -> Error {
     Error::text(format!("{driver} transfers are not supported by this version"))
+}
+
+/// `812.0 B`, `1.2 MB`: of a thousand each.
+pub fn spoken_bytes(n: u64) -> String {
+    let mut value = n as f64;
+    for unit in ["B", "KB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// How far a transfer is: `1.2 GB 45% 110.0 MB/s 0:00:12`; without the size that is to come, no percentage and no time left.
+pub fn progress(passed: u64, total: Option<u64>, took: Duration) -> String {
+    let rate = passed as f64 / took.as_secs_f64().max(0.001);
+    let words = format!("{} {}/s", spoken_bytes(passed), spoken_bytes(rate as u64));
+    let Some(total) = total.filter(|t| *t > 0) else { return words };
+    let left = (total.saturating_sub(passed) as f64 / rate.max(1.0)) as u64;
+    let percent = (passed.min(total) as u128 * 100 / u128::from(total)) as u64;
+    format!("{} {percent}% {}/s {}:{:02}:{:02}", spoken_bytes(passed), spoken_bytes(rate as u64), left / 3600, left / 60 % 60, left % 60)
+}
+
+/// Transfers to peers that were broken off, as this node knows them, while it is the one that sends; here, that
+/// something is being received.
+pub fn unfinished(cx: &Cx, view: &View) -> Vec<String> {
+    let sends = matches!(view.avail_without_app, Status::Up | Status::Na | Status::StdbyUp);
+    let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
+    let failed = sent.into_iter().filter(|(peer, _)| sends && cx.scope.peers().any(|p| p == peer));
+    failed.filter_map(|(peer, sent)| Some(format!("last sync to {peer} failed: {}", sent.why?))).collect()
 }

@@ -23,7 +23,7 @@ pub enum Effect {
 /// A sender's command, as this node does it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// What runs here, with the streams of the connection.
+    /// What runs here, with the streams of the connection. Empty: what is applied is applied by [`Target::recover`].
     pub argv: Vec<String>,
     /// What it does.
     pub effect: Effect,
@@ -57,12 +57,24 @@ pub trait Target: Send + Sync {
         Ok(())
     }
 
+    /// What the stream of these words goes through before it comes to [`Receipt::argv`]: `zstd -d`. Empty: nothing.
+    fn filter(&self, _words: &[String]) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What was run for the words of a stage has ended, well or not.
+    fn received(&self, _cx: &Cx, _side: Side) -> Result<()> {
+        Ok(())
+    }
+
     /// Finishes the apply of `image`, which was broken off. With an error nothing is worse than before: it may be
     /// tried again, as when the disks are not there yet.
     fn recover(&self, cx: &Cx, side: Side, image: &Image) -> Result<Recovered>;
 
     /// Drops what was put beside the replica and is wanted by nobody any more: the service starts here.
-    fn discard(&self, _cx: &Cx) {}
+    fn discard(&self, _cx: &Cx) -> Result<()> {
+        Ok(())
+    }
 
     /// A few bytes of the data, digested: somebody who mounts them to write changes it. `None`: not to be had now.
     fn witness(&self, cx: &Cx, side: Side) -> Option<String>;

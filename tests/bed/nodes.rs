@@ -91,6 +91,16 @@ impl Nodes {
         self.shell(node, code).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// A zfs of its own for a node, until it is down: zfs-fuse, which the packages of the tests bring. With a pool `p_NODE`
+    /// on a file of `size`, unless that is empty.
+    pub fn zfs(&self, node: &str, size: &str) {
+        let said = said(self.nodes_sh("zfs").arg(node).output().unwrap());
+        assert_eq!(said.code, 0, "nodes.sh zfs: {}", said.stderr);
+        if !size.is_empty() {
+            self.sh(node, &format!("truncate -s {size} /disk/z.img; zpool create p_{node} /disk/z.img"));
+        }
+    }
+
     /// Waits until shell code succeeds, looking each 50 ms.
     pub fn until(&self, node: &str, limit: Duration, code: &str) {
         let end = Instant::now() + limit;

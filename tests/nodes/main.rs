@@ -40,6 +40,8 @@ mod takeover;
 mod tutorial;
 mod where_is;
 mod writer;
+mod zfs;
+mod zfs_faults;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {

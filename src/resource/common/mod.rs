@@ -1,6 +1,7 @@
 //! What several drivers share.
 
 pub mod dockerd;
+pub mod umount;
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;

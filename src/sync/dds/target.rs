@@ -219,7 +219,7 @@ impl Target for Receiver {
         if matches!(done.state.as_str(), "applied" | "nothing") { Ok(Recovered::Whole) } else { Ok(Recovered::Lost) }
     }
 
-    fn discard(&self, cx: &Cx) {
+    fn discard(&self, cx: &Cx) -> Result<()> {
         let spool = self.spool(cx);
         match std::fs::remove_dir_all(&spool) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -227,6 +227,7 @@ impl Target for Receiver {
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {

@@ -99,7 +99,7 @@ fn build(p: &Params) -> std::result::Result<Box<dyn SyncDriver>, Dropped> {
 /// Of what home sends the way decides the paths; options and excludes are home's, limits and snapshots the sender's.
 fn redirect(way: &Way) -> std::result::Result<Box<dyn SyncDriver>, String> {
     let config = way.here.config;
-    let as_home = config.impersonate(&way::home_of(config));
+    let as_home = config.impersonate(&config.home());
     let home = match (way.from, way.to) {
         (Side::Source, _) => way.here,
         (Side::Target, Side::Source) => way.there,

@@ -2,7 +2,7 @@
 //! rsync puts the content of `/srv/d/` into dst, and `/srv/d` itself below it.
 
 use super::{common, is_pattern, plain_options};
-use crate::config::scope::{Params, ServiceConfig};
+use crate::config::scope::Params;
 use crate::host::patience::within;
 use crate::sync::{Side, Way};
 use std::path::Path;
@@ -114,7 +114,7 @@ impl Forward {
         if !p.config.scope.is_drp() || !["src", "dst"].iter().any(|key| is_scoped(p, key)) {
             return Self::of(p);
         }
-        let as_home = p.config.impersonate(&home_of(p.config));
+        let as_home = p.config.impersonate(&p.config.home());
         let as_home = as_home.section(p.section);
         Ok(Self { own: own(p, &as_home, "src").map(|src| words(&src)), ..Self::of(&as_home)? })
     }
@@ -213,14 +213,6 @@ fn is_scoped(p: &Params, key: &str) -> bool {
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
-}
-
-/// The node whose reading of a section is that of all of its site: `autostart_node`, else the first of `nodes`.
-pub(super) fn home_of(config: &ServiceConfig) -> String {
-    let nodes = &config.scope.nodes;
-    let autostart = config.plain("DEFAULT", "autostart_node").unwrap_or_default().to_lowercase();
-    let named = autostart.split_whitespace().find(|n| nodes.iter().any(|node| node == n)).map(str::to_owned);
-    named.or_else(|| nodes.first().cloned()).unwrap_or_else(|| config.scope.node.clone())
 }
 
 /// `-R` is among the options.

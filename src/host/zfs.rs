@@ -1,0 +1,252 @@
+//! zfs(8) as drivers see it: datasets with their snapshots, read in one call; commands that wait while a dataset is busy.
+
+use super::Cx;
+use super::patience::wait_until;
+use crate::cmd::{Cmd, Output, Stage};
+use crate::error::{Error, Result};
+use std::time::Duration;
+
+/// What a node lacks that has no zfs(8).
+pub const NOT_INSTALLED: &str = "zfs is not installed: install zfsutils-linux";
+
+/// How long a dataset may be busy after its last use: it is unmounted asynchronously, above all by zfs-fuse.
+const BUSY: Duration = Duration::from_secs(8);
+
+/// How long a change may take: a destroy frees as it goes.
+const CHANGE: Duration = Duration::from_secs(900);
+
+/// A snapshot of one dataset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// After the `@`.
+    pub name: String,
+    /// What it is: the same on every pool it was sent to, whatever its name.
+    pub guid: String,
+    /// Seconds of the epoch.
+    pub created: i64,
+    /// Bytes that it alone has: of the newest one, more than 0 once the dataset was written to.
+    pub used: u64,
+    /// How many hold it: it cannot be destroyed.
+    pub holds: u64,
+    /// The user property that was asked for.
+    pub mark: Option<String>,
+}
+
+/// A file system and its snapshots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dataset {
+    /// Whole name.
+    pub name: String,
+    /// It is mounted.
+    pub mounted: bool,
+    /// Oldest first.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// A dataset, and what is below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The top first; parents before children. Never empty when it comes from [`tree`].
+    pub datasets: Vec<Dataset>,
+}
+
+impl Dataset {
+    /// The snapshot called `name`.
+    pub fn named(&self, name: &str) -> Option<&Snapshot> {
+        self.snapshots.iter().find(|s| s.name == name)
+    }
+
+    /// The snapshot that is `guid`.
+    pub fn with(&self, guid: &str) -> Option<&Snapshot> {
+        self.snapshots.iter().find(|s| s.guid == guid)
+    }
+}
+
+impl Tree {
+    /// Of what [`query`] prints. `None`: there is no dataset in it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut datasets: Vec<Dataset> = Vec::new();
+        for line in text.lines() {
+            let mut fields = line.split('\t');
+            let (Some(name), Some(property), Some(value)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let (dataset, snapshot) = name.split_once('@').map_or((name, None), |(d, s)| (d, Some(s)));
+            let at = datasets.iter().position(|d| d.name == dataset).unwrap_or_else(|| {
+                datasets.push(Dataset { name: dataset.into(), ..Dataset::default() });
+                datasets.len() - 1
+            });
+            let Some(one) = datasets.get_mut(at) else { continue };
+            match snapshot {
+                None => one.mounted |= property == "mounted" && value == "yes",
+                Some(snapshot) => one.take(snapshot, property, value),
+            }
+        }
+        datasets.sort_by(|a, b| a.name.cmp(&b.name));
+        (!datasets.is_empty()).then_some(Self { datasets })
+    }
+
+    /// The dataset that was asked for.
+    pub fn top(&self) -> Option<&Dataset> {
+        self.datasets.first()
+    }
+
+    /// The top one alone.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.datasets.truncate(1);
+        self
+    }
+}
+
+impl Dataset {
+    fn take(&mut self, snapshot: &str, property: &str, value: &str) {
+        if self.snapshots.last().is_none_or(|s| s.name != snapshot) {
+            self.snapshots.push(Snapshot { name: snapshot.into(), ..Snapshot::default() });
+        }
+        let Some(last) = self.snapshots.last_mut() else { return };
+        match property {
+            "guid" => last.guid = value.into(),
+            "creation" => last.created = value.parse().unwrap_or_default(),
+            "userrefs" => last.holds = value.parse().unwrap_or_default(),
+            "used" => last.used = value.parse().unwrap_or_default(),
+            property if property.contains(':') => last.mark = (value != "-").then(|| value.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+/// The words that list `dataset` and all below it with all snapshots; `mark` is a user property.
+pub fn query(dataset: &str, mark: &str) -> Vec<String> {
+    let properties = format!("guid,creation,used,userrefs,mounted,{mark}");
+    ["zfs", "get", "-Hpr", "-o", "name,property,value", &properties, dataset].map(str::to_owned).to_vec()
+}
+
+/// What stands at `dataset`. `Ok(None)`: nothing. The error: that cannot be told.
+pub fn tree(cx: &Cx, dataset: &str, mark: &str) -> Result<Option<Tree>> {
+    answer(&cx.probe(&Cmd::probe(query(dataset, mark))), dataset)
+}
+
+/// What the answer to [`query`] says.
+pub fn answer(out: &Output, dataset: &str) -> Result<Option<Tree>> {
+    match out.failure() {
+        None => Ok(Tree::parse(&out.text())),
+        Some(stage) if stage.stderr.contains("does not exist") => Ok(None),
+        Some(stage) => Err(Error::text(format!("what {dataset} is cannot be told: {}", stage.why()))),
+    }
+}
+
+/// One property of a dataset or snapshot: its value, and whether it was set on it (not inherited, not received).
+pub fn property(cx: &Cx, of: &str, name: &str) -> Option<(String, bool)> {
+    let out = cx.probe(&Cmd::probe(["zfs", "get", "-Hp", "-o", "value,source", name, of]));
+    let text = out.text();
+    let (value, source) = text.trim_end().split_once('\t').filter(|_| out.ok())?;
+    Some((value.to_owned(), source.trim() == "local"))
+}
+
+/// The dataset of which `name` is a path, or the name of one.
+pub fn dataset(cx: &Cx, name: &str) -> Result<String> {
+    if !name.starts_with('/') {
+        return Ok(name.trim_end_matches('/').to_owned());
+    }
+    let out = cx.probe(&Cmd::probe(["zfs", "list", "-H", "-o", "name", name]));
+    let text = out.text();
+    match (out.failure(), text.lines().next()) {
+        (None, Some(dataset)) => Ok(dataset.to_owned()),
+        (failure, _) => {
+            let why = failure.map_or_else(|| "zfs says nothing".into(), Stage::why);
+            Err(Error::text(format!("the dataset of {name} is not known: {why}")))
+        }
+    }
+}
+
+/// Changes something; the line is logged. Tried again while the dataset is busy. The error says why it is not done.
+pub fn change(cx: &Cx, argv: &[&str]) -> Result<()> {
+    let cmd = Cmd::change(argv.iter().copied()).timeout(CHANGE);
+    cx.log.info(cmd.line());
+    quietly(cx, argv)
+}
+
+/// The same without a word in the log.
+pub fn quietly(cx: &Cx, argv: &[&str]) -> Result<()> {
+    let cmd = Cmd::change(argv.iter().copied()).timeout(CHANGE);
+    let mut why = None;
+    wait_until(BUSY, || {
+        why = cx.host.runner.run(&cmd).failure().map(|stage| (stage.why(), stage.stderr.clone()));
+        // zfs-fuse: so it answers while the last use of the mount is not wholly over
+        !why.as_ref().is_some_and(|(_, stderr)| stderr.contains("busy") || stderr.contains("I/O error"))
+    });
+    cx.host.facts.forget();
+    match why {
+        None => Ok(()),
+        Some((why, _)) => Err(Error::text(format!("{} failed: {why}", cmd.line()))),
+    }
+}
+
+/// Mounts `dataset` and what is below it, as far as they are to be mounted and are not.
+pub fn mount(cx: &Cx, dataset: &str) -> Result<()> {
+    let out = cx.probe(&Cmd::probe(["zfs", "list", "-H", "-r", "-t", "filesystem", "-o", "name,mounted,canmount,mountpoint", dataset]));
+    for line in out.text().lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        if let [name, "no", "on", mnt] = fields.as_slice()
+            && mnt.starts_with('/')
+        {
+            change(cx, &["zfs", "mount", name])?;
+        }
+    }
+    Ok(())
+}
+
+/// Destroys the snapshot `name` of `dataset`, with those of the same name below it if `below`, once `tag` does not hold it
+/// any more. False: others hold it, as a send that was killed does in an old zfs. It stays then.
+pub fn destroy_snapshot(cx: &Cx, (dataset, name): (&str, &str), below: bool, tag: &str) -> Result<bool> {
+    let full = format!("{dataset}@{name}");
+    // not every one is held: that is no error
+    _ = quietly(cx, &["zfs", "release", tag, &full]);
+    let there = tree(cx, dataset, tag)?;
+    let there = there.iter().flat_map(|t| &t.datasets).take(if below { usize::MAX } else { 1 });
+    if there.filter_map(|d| d.named(name)).any(|s| s.holds > 0) {
+        return Ok(false);
+    }
+    let argv: Vec<&str> = ["zfs", "destroy"].into_iter().chain(below.then_some("-r")).chain([full.as_str()]).collect();
+    change(cx, &argv).map(|()| true)
+}
+
+/// A property or hold of ours: `svcmgr:SERVICE.RID`, in the characters zfs takes.
+pub fn mark(service: &str, rid: &str) -> String {
+    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c) { c } else { '_' };
+    let name = format!("{service}.{}", rid.replace('#', "."));
+    format!("svcmgr:{}", name.to_lowercase().chars().map(plain).collect::<String>())
+}
+
+/// zfs(8) is here.
+pub fn is_installed() -> bool {
+    which::which("zfs").is_ok() || ["/usr/sbin/zfs", "/sbin/zfs", "/usr/local/sbin/zfs"].iter().any(|p| std::path::Path::new(p).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_as_zfs_prints_it() {
+        let text = "p/d\tguid\t1\np/d\tmounted\tyes\np/d@sent\tguid\t10\np/d@sent\tcreation\t1795276016\np/d@sent\tused\t0\np/d@sent\tmounted\t-\np/d@sent\tsvcmgr:svc1.sync.1\tpeers: n2\n\
+                    p/d@tosend\tguid\t11\np/d@tosend\tsvcmgr:svc1.sync.1\t-\np/d/sub\tguid\t2\np/d/sub\tmounted\tno\n";
+        let tree = Tree::parse(text).unwrap();
+        let top = tree.top().unwrap();
+        assert!(top.mounted && top.name == "p/d" && tree.datasets[1].name == "p/d/sub" && !tree.datasets[1].mounted);
+        let sent = Snapshot {
+            name: "sent".into(),
+            guid: "10".into(),
+            created: 1_795_276_016,
+            mark: Some("peers: n2".into()),
+            ..Snapshot::default()
+        };
+        assert_eq!((top.named("sent"), top.with("11").map(|s| s.name.as_str())), (Some(&sent), Some("tosend")));
+        assert_eq!(top.with("11").unwrap().mark, None);
+        assert_eq!(Tree::parse(""), None);
+    }
+
+    #[test]
+    fn marks_are_names_that_zfs_takes() {
+        assert_eq!(mark("Z3.opensvc.com", "sync#1"), "svcmgr:z3.opensvc.com.sync.1");
+    }
+}

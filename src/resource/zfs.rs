@@ -1,0 +1,196 @@
+//! fs of type zfs: a dataset on its mount point, with the datasets below it that are to be mounted.
+
+use super::common::umount::{squeezed, umount};
+use super::{Done, Driver, Dropped, Resource};
+use crate::cmd::Cmd;
+use crate::config::keyword::{Keyword, Type::Text};
+use crate::config::scope::Params;
+use crate::error::{Error, Result};
+use crate::host::facts::Mount;
+use crate::host::{Cx, Host, zfs};
+use crate::report::Probe;
+use crate::status::Status;
+use std::path::Path;
+use std::time::Duration;
+
+/// Its row in the driver table.
+pub const DRIVER: Driver = Driver {
+    kind: "fs",
+    types: &["zfs"],
+    rtype: "fs",
+    about: "a zfs dataset on a mount point",
+    keywords: &[
+        Keyword::new("dev", Text, "dataset").required().example("pool1/data"),
+        Keyword::new("mnt", Text, "mount point; made when missing, set as the dataset's mountpoint").required().example("/srv/app1"),
+        Keyword::new("mnt_opt", Text, "options, as for zfs mount -o").example("noatime"),
+        Keyword::new("zone", Text, "accepted, unused on Linux"),
+    ],
+    build,
+};
+
+const MOUNT_TIMEOUT: Duration = Duration::from_secs(300);
+
+struct Zfs {
+    dev: String,
+    mnt: String,
+    options: String,
+}
+
+fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
+    let mnt = p.text("mnt");
+    let dev = p.required("dev")?.trim_end_matches('/').to_owned();
+    let mnt = squeezed(mnt.ok_or_else(|| format!("mnt must be set in section {}", p.section))?);
+    Ok(Box::new(Zfs { dev, mnt, options: p.text("mnt_opt").unwrap_or_default().into() }))
+}
+
+/// What is mounted, as zfs names it: some print a slash before a dataset.
+fn dataset_of(mount: &Mount) -> Option<&str> {
+    matches!(mount.fstype.as_str(), "zfs" | "fuse.zfs").then(|| mount.source.trim_start_matches('/'))
+}
+
+impl Zfs {
+    fn there(&self, cx: &Cx) -> Option<Mount> {
+        let facts = &cx.host.facts;
+        facts.mount_at(&self.mnt).or_else(|| facts.mount_at(&facts.real_path(&self.mnt)).filter(|m| m.target != "/"))
+    }
+
+    fn mounted(&self, cx: &Cx) -> Option<Mount> {
+        self.there(cx).filter(|m| dataset_of(m) == Some(&self.dev))
+    }
+
+    fn foreign(&self, cx: &Cx) -> Option<Mount> {
+        self.there(cx).filter(|m| m.fstype != "autofs" && dataset_of(m) != Some(&self.dev))
+    }
+
+    /// What is mounted below the mount point, deepest first; and whether it is a dataset below ours.
+    fn nested(&self, cx: &Cx) -> Vec<(Mount, bool)> {
+        let prefix = format!("{}/", cx.host.facts.real_path(&self.mnt));
+        let below = |m: &Mount| dataset_of(m).and_then(|d| d.strip_prefix(&self.dev)).is_some_and(|rest| rest.starts_with('/'));
+        let mounts = cx.host.facts.mounts();
+        let mut nested: Vec<_> = mounts.iter().filter(|m| m.target.starts_with(&prefix)).map(|m| (m.clone(), below(m))).collect();
+        nested.sort_by(|(a, _), (b, _)| b.target.cmp(&a.target));
+        nested
+    }
+
+    fn property(&self, cx: &Cx, name: &str) -> Result<(String, bool)> {
+        zfs::property(cx, &self.dev, name).ok_or_else(|| {
+            let pool = self.dev.split('/').next().unwrap_or_default();
+            Error::text(format!("the dataset {} is not there on {}. is its pool imported? zpool import {pool}", self.dev, cx.host.node))
+        })
+    }
+
+    /// The dataset goes to our mount point, and to no other; only we mount it.
+    fn adjust(&self, cx: &Cx) -> Result<()> {
+        if self.property(cx, "canmount")?.0 != "noauto" {
+            zfs::change(cx, &["zfs", "set", "canmount=noauto", &self.dev])?;
+        }
+        if self.property(cx, "mountpoint")?.0 != self.mnt {
+            zfs::change(cx, &["zfs", "set", &format!("mountpoint={}", self.mnt), &self.dev])?;
+        }
+        Ok(())
+    }
+
+    fn mount(&self, cx: &Cx, legacy: bool) -> Result<()> {
+        let mut argv = if legacy { vec!["mount", "-t", "zfs"] } else { vec!["zfs", "mount"] };
+        if !self.options.is_empty() {
+            argv.extend(["-o", &self.options]);
+        }
+        argv.push(&self.dev);
+        argv.extend(legacy.then_some(self.mnt.as_str()));
+        cx.must(&Cmd::change(argv).timeout(MOUNT_TIMEOUT)).map(|_| ())
+    }
+}
+
+impl Resource for Zfs {
+    fn label(&self, _host: &Host) -> String {
+        format!("{}@{}", self.dev, self.mnt)
+    }
+
+    fn status(&self, cx: &Cx) -> Probe {
+        match (self.mounted(cx), self.foreign(cx)) {
+            (Some(mount), _) if mount.is_ro() && !self.options.split(',').any(|o| o == "ro") => {
+                Probe::because(Status::Warn, "fs is not writable")
+            }
+            (Some(_), _) => Probe::new(Status::Up),
+            (None, Some(other)) => Probe::because(Status::Warn, format!("{} is mounted there instead", other.source)),
+            (None, None) if !zfs::is_installed() => Probe::because(Status::Na, zfs::NOT_INSTALLED),
+            (None, None) => Probe::new(Status::Down),
+        }
+    }
+
+    fn start(&self, cx: &Cx) -> Result<Done> {
+        if self.mounted(cx).is_some() {
+            cx.log.info(format!("fs({} {}) is already mounted", self.dev, self.mnt));
+            return Ok(Done::Already);
+        }
+        if !zfs::is_installed() {
+            return Err(Error::text(zfs::NOT_INSTALLED));
+        }
+        if let Some(other) = self.foreign(cx) {
+            return Err(Error::text(format!(
+                "{} already holds another filesystem: {} ({}). umount it first",
+                self.mnt, other.source, other.fstype
+            )));
+        }
+        let (mountpoint, own) = self.property(cx, "mountpoint")?;
+        if mountpoint == "none" && own && self.property(cx, "readonly")? == ("on".into(), true) {
+            return Err(Error::text(format!(
+                "{} is a copy that is received into: a takeover mounts it, startstandby does not. if it is always_on in [{}], take that out",
+                self.dev, cx.rid
+            )));
+        }
+        let elsewhere = cx.host.facts.mounts().iter().any(|m| dataset_of(m) == Some(&self.dev));
+        if elsewhere {
+            // zfs has mounted it by itself, where it was before
+            zfs::change(cx, &["zfs", "unmount", &self.dev])?;
+        }
+        if !Path::new(&self.mnt).exists() {
+            cx.log.info(format!("create missing mountpoint {}", self.mnt));
+            std::fs::create_dir_all(&self.mnt).map_err(Error::io("create", Path::new(&self.mnt)))?;
+        }
+        let legacy = mountpoint == "legacy";
+        if !legacy {
+            self.adjust(cx)?;
+        }
+        if self.mounted(cx).is_none() {
+            self.mount(cx, legacy)?;
+            cx.host.facts.forget();
+        }
+        if self.mounted(cx).is_none() {
+            return Err(Error::text(format!("zfs mount succeeded, yet {} is not on {}", self.dev, self.mnt)));
+        }
+        zfs::mount(cx, &self.dev)?;
+        Ok(Done::Changed)
+    }
+
+    fn stop(&self, cx: &Cx) -> Result<Done> {
+        if let Some(other) = self.foreign(cx) {
+            return Err(Error::text(format!(
+                "{} holds {} ({}), not {}: not umounted. umount it by hand, or correct dev in section {}",
+                self.mnt, other.source, other.fstype, self.dev, cx.rid
+            )));
+        }
+        if self.mounted(cx).is_none() {
+            cx.log.info(format!("fs({} {}) is already umounted", self.dev, self.mnt));
+            return Ok(Done::Already);
+        }
+        let nested = self.nested(cx);
+        let others: Vec<&str> = nested.iter().filter(|(_, ours)| !ours).map(|(m, _)| m.target.as_str()).collect();
+        if !others.is_empty() {
+            return Err(Error::text(format!("failed to umount {}: still mounted below it: {}", self.mnt, others.join(", "))));
+        }
+        for (mount, _) in &nested {
+            umount(cx, &mount.target, &["zfs", "unmount", &mount.target], || cx.host.facts.mount_at(&mount.target).is_some())?;
+        }
+        umount(cx, &self.mnt, &["zfs", "unmount", &self.mnt], || self.mounted(cx).is_some())?;
+        Ok(Done::Changed)
+    }
+
+    fn sort_key(&self, _rid: &str) -> String {
+        self.mnt.clone()
+    }
+
+    fn mount_point(&self) -> Option<&str> {
+        Some(&self.mnt)
+    }
+}

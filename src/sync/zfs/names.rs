@@ -1,0 +1,96 @@
+//! What the snapshots of a sync are called, and which peers may build on them.
+
+use crate::config::scope::Params;
+use crate::rid::kind_of;
+
+/// Names of 2014, with the rid before them when another sync has snapshots of the same datasets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn of(p: &Params) -> Self {
+        let shared = ends(p).is_some_and(|own| others(p).iter().any(|other| own.iter().any(|o| other.iter().any(|t| overlap(o, t)))));
+        Self { prefix: if shared { format!("{}.", p.section.replace('#', ".")) } else { String::new() } }
+    }
+
+    /// On its way.
+    pub(super) fn tosend(&self) -> String {
+        format!("{}tosend", self.prefix)
+    }
+
+    /// What a peer has confirmed.
+    pub(super) fn sent(&self) -> String {
+        format!("{}sent", self.prefix)
+    }
+
+    /// An older one that a peer may still have as its newest.
+    pub(super) fn kept(&self, guid: &str) -> String {
+        format!("{}sent.{guid}", self.prefix)
+    }
+
+    /// Made by this sync, or by the one of 2014.
+    pub(super) fn are(&self, name: &str) -> bool {
+        let Some(rest) = name.strip_prefix(&self.prefix) else { return false };
+        matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(|g| g.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
+/// Source and target of a zfs sync.
+fn ends(p: &Params) -> Option<[String; 2]> {
+    let src = p.text("src")?;
+    Some([src.to_owned(), p.text("dst").unwrap_or(src).to_owned()])
+}
+
+/// Those of the other zfs syncs of the service, as the same node resolves them.
+fn others(p: &Params) -> Vec<[String; 2]> {
+    let sections = p.config.env.sections().filter(|s| s.name != p.section && kind_of(&s.name) == Some("sync"));
+    let zfs = sections.filter(|s| p.config.text(&s.name, "type") == Some("zfs"));
+    zfs.filter_map(|s| ends(&p.config.section(&s.name))).collect()
+}
+
+/// One is the other, or below it.
+fn overlap(a: &str, b: &str) -> bool {
+    let below = |of: &str, top: &str| of.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    below(a, b) || below(b, a)
+}
+
+/// The peers of which a snapshot may be the newest, as its mark says; of one without a mark, of 2014, any.
+pub(super) fn peers(mark: Option<&str>, all: &[String]) -> Vec<String> {
+    match mark.and_then(|m| m.strip_prefix("peers:")) {
+        Some(names) => names.split_whitespace().map(str::to_owned).collect(),
+        None => all.to_vec(),
+    }
+}
+
+/// The mark that says so.
+pub(super) fn marked(peers: &[String]) -> String {
+    format!("peers: {}", peers.join(" ")).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours() {
+        let plain = Names::default();
+        assert!(plain.are("tosend") && plain.are("sent") && plain.are("sent.123") && !plain.are("sent.x") && !plain.are("monday"));
+        let own = Names { prefix: "sync.2.".into() };
+        assert!(own.are(&own.tosend()) && own.are(&own.kept("7")) && !own.are("sent") && !own.are("sync.1.sent"));
+    }
+
+    #[test]
+    fn datasets_that_overlap() {
+        assert!(overlap("p/d", "p/d") && overlap("p/d/x", "p/d") && overlap("p", "p/d") && !overlap("p/d", "p/data"));
+    }
+
+    #[test]
+    fn marks() {
+        let all = ["n2".to_owned(), "n3".to_owned()];
+        assert_eq!(peers(None, &all), all);
+        assert_eq!(peers(Some(&marked(&all[1..])), &all), &all[1..]);
+        assert_eq!(peers(Some(&marked(&[])), &all), Vec::<String>::new());
+    }
+}

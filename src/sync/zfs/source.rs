@@ -1,0 +1,183 @@
+//! The snapshots of the sending side: made before the first transfer, kept while a peer may have them as its newest.
+//! Which peers that are is a property of the snapshot: it goes where the pool goes.
+
+use super::{Zfs, names};
+use crate::error::{Error, Result};
+use crate::host::Cx;
+use crate::host::zfs::{self, Dataset, Snapshot, Tree};
+use crate::state::replica::Image;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What one command sends of a resource. There is a driver for each way it goes, and they send the same snapshot.
+#[derive(Default)]
+struct Round {
+    frozen: Option<Image>,
+    confirmed: Vec<String>,
+    /// Drivers that have frozen and not released.
+    users: usize,
+}
+
+type Rounds = BTreeMap<(String, String), Round>;
+
+static ROUNDS: Mutex<Rounds> = Mutex::new(BTreeMap::new());
+/// Held while marks are read and changed: peers are sent to side by side.
+static MARKS: Mutex<()> = Mutex::new(());
+
+fn rounds() -> MutexGuard<'static, Rounds> {
+    ROUNDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn key(cx: &Cx) -> (String, String) {
+    (cx.service.to_owned(), cx.rid.to_owned())
+}
+
+/// The snapshot of this command.
+pub(super) fn frozen(cx: &Cx) -> Option<Image> {
+    rounds().get(&key(cx)).and_then(|r| r.frozen.clone())
+}
+
+/// Makes it, unless another way's driver has.
+pub(super) fn freeze(zfs: &Zfs, cx: &Cx) -> Result<()> {
+    if frozen(cx).is_none() {
+        let image = take(zfs, cx)?;
+        rounds().entry(key(cx)).or_default().frozen = Some(image);
+    }
+    rounds().entry(key(cx)).or_default().users += 1;
+    Ok(())
+}
+
+fn take(zfs: &Zfs, cx: &Cx) -> Result<Image> {
+    let src = zfs.source(cx)?;
+    let tree = zfs.here(cx, &src)?;
+    leftover(zfs, cx, &tree)?;
+    let name = format!("{src}@{}", zfs.names.tosend());
+    let at = cx.host.clock.now();
+    zfs::change(cx, &zfs.recursively("snapshot", &[&name]))?;
+    let guid = zfs.here(cx, &src).ok().and_then(|tree| tree.top()?.named(&zfs.names.tosend()).map(|s| s.guid.clone()));
+    match guid {
+        Some(guid) => Ok(Image { id: Some(guid), frozen_at: Some(at), ..Image::default() }),
+        None => {
+            _ = zfs::change(cx, &zfs.recursively("destroy", &[&name]));
+            Err(Error::text(format!("{name} was made and is not there")))
+        }
+    }
+}
+
+/// A snapshot that an earlier command has left is never sent as one of now. It is kept if a peer may have it.
+fn leftover(zfs: &Zfs, cx: &Cx, tree: &Tree) -> Result<()> {
+    let Some((top, left)) = tree.top().and_then(|top| Some((top, top.named(&zfs.names.tosend())?))) else { return Ok(()) };
+    // of 2014, or of a command that died before the first transfer: nobody has it
+    let wanted = left.mark.is_some() && !names::peers(left.mark.as_deref(), &[]).is_empty();
+    if wanted { keep(zfs, cx, top, left) } else { destroy(zfs, cx, top, left) }
+}
+
+/// Gives it the name of those that are kept for a peer.
+fn keep(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot) -> Result<()> {
+    rename(zfs, cx, top, &snapshot.name, &zfs.names.kept(&snapshot.guid))
+}
+
+fn rename(zfs: &Zfs, cx: &Cx, top: &Dataset, from: &str, to: &str) -> Result<()> {
+    zfs::change(cx, &zfs.recursively("rename", &[&format!("{}@{from}", top.name), &format!("{}@{to}", top.name)]))
+}
+
+/// Destroys it; what others hold is put out of the way.
+fn destroy(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot) -> Result<()> {
+    let kept = zfs.names.kept(&snapshot.guid);
+    if zfs::destroy_snapshot(cx, (&top.name, &snapshot.name), zfs.recursive, &zfs.mark(cx))? || snapshot.name == kept {
+        return Ok(());
+    }
+    cx.log.warning(format!("{}@{} is held by others and stays: zfs holds -r {0}@{kept}", top.name, snapshot.name));
+    rename(zfs, cx, top, &snapshot.name, &kept)
+}
+
+/// On record before the first byte: `peer` may have the snapshot of this command as its newest. Of those that it does
+/// not have, `there` says, it has none.
+pub(super) fn mark(zfs: &Zfs, cx: &Cx, here: &Tree, there: Option<&Tree>, peer: &str) -> Result<()> {
+    let _one = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(top) = zfs.here(cx, &here.top().map(|t| t.name.clone()).unwrap_or_default())?.top().cloned() else { return Ok(()) };
+    for snapshot in top.snapshots.iter().filter(|s| zfs.names.are(&s.name)) {
+        let new = snapshot.name == zfs.names.tosend();
+        let mut peers = if new && snapshot.mark.is_none() { Vec::new() } else { names::peers(snapshot.mark.as_deref(), &zfs.peers) };
+        let has = new || there.and_then(Tree::top).is_some_and(|t| t.with(&snapshot.guid).is_some());
+        if peers.iter().any(|p| p == peer) == has && snapshot.mark.is_some() {
+            continue;
+        }
+        peers.retain(|p| p != peer);
+        peers.extend(has.then(|| peer.to_owned()));
+        set(zfs, cx, &top, snapshot, &peers)?;
+        if new {
+            // nobody destroys it by accident while a peer counts on it; datasets below may be destroyed as ever
+            zfs::quietly(cx, &["zfs", "hold", &zfs.mark(cx), &format!("{}@{}", top.name, snapshot.name)])
+                .or_else(|e| if e.to_string().contains("already exists") { Ok(()) } else { Err(e) })?;
+        }
+    }
+    Ok(())
+}
+
+fn set(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot, peers: &[String]) -> Result<()> {
+    let value = format!("{}={}", zfs.mark(cx), names::marked(peers));
+    zfs::quietly(cx, &["zfs", "set", &value, &format!("{}@{}", top.name, snapshot.name)])
+}
+
+/// `peer` has it: nothing older is its newest any more.
+pub(super) fn confirmed(zfs: &Zfs, cx: &Cx, peer: &str) -> Result<()> {
+    if let Some(round) = rounds().get_mut(&key(cx)) {
+        round.confirmed.push(peer.to_owned());
+    }
+    let _one = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(top) = zfs.here(cx, &zfs.source(cx)?)?.top().cloned() else { return Ok(()) };
+    for snapshot in top.snapshots.iter().filter(|s| zfs.names.are(&s.name) && s.name != zfs.names.tosend()) {
+        let mut peers = names::peers(snapshot.mark.as_deref(), &zfs.peers);
+        if peers.iter().any(|p| p == peer) {
+            peers.retain(|p| p != peer);
+            set(zfs, cx, &top, snapshot, &peers)?;
+        }
+    }
+    Ok(())
+}
+
+/// After the last transfer: the new snapshot takes the place of the one before, which stays as long as a peer may have
+/// it as its newest. One that nobody got goes.
+pub(super) fn release(zfs: &Zfs, cx: &Cx) {
+    let round = {
+        let mut rounds = rounds();
+        let Some(round) = rounds.get_mut(&key(cx)) else { return };
+        round.users = round.users.saturating_sub(1);
+        if round.users > 0 {
+            return;
+        }
+        rounds.remove(&key(cx)).unwrap_or_default()
+    };
+    if round.frozen.is_none() {
+        return;
+    }
+    if let Err(e) = rotate(zfs, cx, !round.confirmed.is_empty()) {
+        cx.log.warning(format!("the snapshots here are not tidy: {e}. the next sync tidies them"));
+    }
+}
+
+fn rotate(zfs: &Zfs, cx: &Cx, arrived: bool) -> Result<()> {
+    let Some(top) = zfs.here(cx, &zfs.source(cx)?)?.top().cloned() else { return Ok(()) };
+    let wanted = |s: &Snapshot| !names::peers(s.mark.as_deref(), &zfs.peers).is_empty();
+    let Some(new) = top.named(&zfs.names.tosend()) else { return Ok(()) };
+    if !arrived {
+        // a peer that was being sent to when that broke off may have it all the same
+        return if new.mark.is_some() && wanted(new) { keep(zfs, cx, &top, new) } else { destroy(zfs, cx, &top, new) };
+    }
+    for old in top.snapshots.iter().filter(|s| zfs.names.are(&s.name) && s.guid != new.guid) {
+        match (wanted(old), old.name == zfs.names.sent()) {
+            (true, true) => keep(zfs, cx, &top, old)?,
+            (true, false) => {}
+            (false, _) => destroy(zfs, cx, &top, old)?,
+        }
+    }
+    rename(zfs, cx, &top, &new.name, &zfs.names.sent())
+}
+
+/// Authority has come to this node: every peer may have the snapshot that is the newest here.
+pub(super) fn begin(zfs: &Zfs, cx: &Cx, dataset: &str) -> Result<()> {
+    let tree = zfs::tree(cx, dataset, &zfs.mark(cx))?;
+    let Some((top, sent)) = tree.as_ref().and_then(|t| Some((t.top()?, t.top()?.named(&zfs.names.sent())?))) else { return Ok(()) };
+    set(zfs, cx, top, sent, &zfs.peers)
+}
