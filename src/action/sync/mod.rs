@@ -87,9 +87,10 @@ pub enum Load {
     Devices,
 }
 
-/// The device that holds the data of a replication on a node that is `side`, if it is sent as a whole.
+/// The device or dataset that holds the data of a replication on a node that is `side`, if it is sent as a whole: whether
+/// it is mounted or not, and to unmount it writes to it.
 pub fn whole_device(driver: &dyn SyncDriver, side: Side) -> Option<&str> {
-    driver.target().map(|t| t.place(side)).filter(|place| place.starts_with("/dev/"))
+    driver.target().map(|t| t.place(side)).filter(|place| place.starts_with("/dev/") || !place.starts_with('/'))
 }
 
 /// Sends data of the service to `to`, whatever the schedule and the state of the service: what is left before authority
