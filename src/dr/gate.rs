@@ -1,6 +1,7 @@
 //! `svcmgr -s NAME gate`: answers a peer's question, and remembers what it tells. Reads one JSON line, returns one.
 
 use super::common::{self, Instance};
+use super::images;
 use super::own_files;
 use crate::action::authority::Desk;
 use crate::action::{data, gates, sync};
@@ -211,6 +212,9 @@ fn refusal(instance: &Instance, desk: &Desk, question: &Question, rid: &str, det
             receive::refusal(here, question, rid).filter(|_| data || here.holder().is_ok_and(|h| h.epoch > question.epoch))
     {
         return Some(refusal.to_string());
+    }
+    if detail.driver == "docker" {
+        return images::refusal(&desk.service, desk.host, rid); // beside what runs: images take nothing away
     }
     if !matches!(detail.driver.as_str(), "" | "rsync") {
         return instance.in_the_way(Some(&question.node), rid).or_else(|| whole(instance, desk, question, rid, detail));

@@ -4,6 +4,7 @@ mod advice;
 pub mod common;
 pub mod gate;
 pub mod giveback;
+mod images;
 mod own_files;
 mod receipt;
 pub mod recv;

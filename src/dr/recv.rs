@@ -2,8 +2,8 @@
 //! writer in after the gate's checks, and ends it with the connection: a writer whose sender is gone is a danger.
 
 use super::common::{self, Instance};
-use super::own_files;
 use super::receipt::{self, Admitted};
+use super::{images, own_files};
 use crate::action::authority::Desk;
 use crate::action::{data, sync};
 use crate::authority::{Here, receive};
@@ -41,7 +41,11 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
     }
     let _lock = Lock::try_for(&host.paths.var.join("lock").join(format!("{name}.recv.{rid}")), LOCK_WAIT)?
         .map_err(|held| Error::text(format!("{rid} of {name} is being received already on {}: {held}", host.node)))?;
-    let Admitted { argv, filter, effect } = allowed(host, log, name, rid, epoch, argv)?;
+    let visit = images::admit(host, log, name, rid, argv)?;
+    let Admitted { argv, filter, effect } = match &visit {
+        Some(visit) => Admitted { argv: visit.argv.clone(), filter: Vec::new(), effect: Effect::Looks },
+        None => allowed(host, log, name, rid, epoch, argv)?,
+    };
     if argv.is_empty() {
         return applied(host, log, name, rid).map(|()| 0);
     }
@@ -60,6 +64,9 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
         done.store(true, Ordering::SeqCst);
         output
     });
+    if let Some(visit) = visit {
+        visit.end(host, log);
+    }
     if effect == Effect::Stages {
         staged(host, log, name, rid)?;
     }

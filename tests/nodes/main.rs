@@ -26,6 +26,7 @@ mod engine;
 mod failover;
 mod faults;
 mod handover;
+mod images;
 mod in_flight;
 mod many;
 mod old_primary;

@@ -171,30 +171,30 @@ impl Daemon {
         Error::text(format!("the docker daemon of {name} ({}) does not answer: {why}. {way_out}", self.socket(host).display()))
     }
 
+    /// What keeps it from being started on this node. Changes nothing.
+    pub fn obstacle(&self, host: &Host) -> Option<String> {
+        let Some(data_dir) = &self.data_dir else { return Some("DEFAULT.docker_data_dir must be defined".into()) };
+        if let Some((rid, mnt)) = &self.ground
+            && host.facts.mount_at(&host.facts.real_path(mnt)).is_none()
+        {
+            return Some(format!(
+                "the docker daemon data dir {data_dir} is on {rid}, and {mnt} is not mounted. can't start the docker daemon. first: svcmgr -s {0} --rid {rid} startfs   (where it is always on: svcmgr -s {0} startstandby)",
+                self.service
+            ));
+        }
+        if let Some(program) = ["dockerd", engine::client()].into_iter().find(|p| crate::cmd::find(p).is_none()) {
+            let why = crate::cmd::not_found(program);
+            return Some(format!("{why}: install the docker engine (Debian, Ubuntu: apt install docker.io)"));
+        }
+        let sockets = [self.socket(host), Path::new(&self.exec_root()).join("containerd/containerd.sock")];
+        let long = sockets.iter().find(|p| p.as_os_str().len() >= SOCKET_MAX)?;
+        Some(format!("{} is too long for a socket ({SOCKET_MAX} bytes): the service needs a shorter name", long.display()))
+    }
+
     /// Checks what a start needs, and clears what an earlier daemon has left; the data folder.
     fn ready(&self, cx: &Cx) -> Result<String> {
-        let Some(data_dir) = &self.data_dir else { return Err(Error::text("DEFAULT.docker_data_dir must be defined")) };
-        if let Some((rid, mnt)) = &self.ground
-            && cx.host.facts.mount_at(&cx.host.facts.real_path(mnt)).is_none()
-        {
-            return Err(Error::text(format!(
-                "the docker daemon data dir {data_dir} is on {rid}, and {mnt} is not mounted. can't start the docker daemon. first: svcmgr -s {} --rid {rid} startfs",
-                self.service
-            )));
-        }
-        for program in ["dockerd", engine::client()] {
-            if crate::cmd::find(program).is_none() {
-                let why = crate::cmd::not_found(program);
-                return Err(Error::text(format!("{why}: install the docker engine (Debian, Ubuntu: apt install docker.io)")));
-            }
-        }
-        for path in [self.socket(cx.host), Path::new(&self.exec_root()).join("containerd/containerd.sock")] {
-            if path.as_os_str().len() >= SOCKET_MAX {
-                return Err(Error::text(format!(
-                    "{} is too long for a socket ({SOCKET_MAX} bytes): the service needs a shorter name",
-                    path.display()
-                )));
-            }
+        if let Some(why) = self.obstacle(cx.host) {
+            return Err(Error::text(why));
         }
         if let Some(pid) = self.process(cx.host) {
             let log = self.file(cx.host, "dockerd.log");
@@ -214,7 +214,7 @@ impl Daemon {
             let ids: Vec<&str> = left.iter().map(|id| engine::short(id)).collect();
             cx.log.warning(format!("the docker daemon has died and left running: {}. the new one stops that first", ids.join(", ")));
         }
-        Ok(cx.host.facts.real_path(data_dir))
+        Ok(cx.host.facts.real_path(self.data_dir.as_deref().unwrap_or_default()))
     }
 
     fn argv(&self, host: &Host, data_dir: &str) -> Vec<String> {
