@@ -166,6 +166,7 @@ impl SyncDriver for Docker {
     /// Of the sender, from what its targets told last; of the others, from the stamp of the last sync to them.
     fn status(&self, cx: &Cx, view: &View) -> Probe {
         let mut peers: Vec<String> = self.targets.iter().flat_map(|c| c.peers(cx.scope)).collect();
+        peers.sort();
         peers.dedup();
         let node = &cx.scope.node;
         let sends = view.avail_without_app == Status::Up && !(view.flex && cx.scope.flex_primary != *node);

@@ -29,6 +29,7 @@ mod handover;
 mod images;
 mod in_flight;
 mod many;
+mod micro;
 mod old_primary;
 mod own_files;
 mod resources;
