@@ -52,7 +52,7 @@ pub fn record(here: &mut Here, found: &[Found], answers: &Answers) {
 /// What the other nodes with the same disks say.
 pub fn beside(service: &Service, host: &Host, log: &Logger, here: &Here) -> Answers {
     let question = call::question(here);
-    let ask = |peer: &String| call::gate(host, log, &service.name, peer, &question, true, call::PATIENCE);
+    let ask = |peer: &String| call::gate(host, log, &service.name, peer, &question, true, host.peers.patience());
     let others = here.copy().map(|c| c.nodes.as_slice()).unwrap_or_default().iter().filter(|n| **n != here.node);
     others.map(|peer| (peer.clone(), ask(peer))).collect()
 }
