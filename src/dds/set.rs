@@ -23,7 +23,7 @@ const HEADER: usize = 64 + HASH;
 /// Chunks of a set that no store gave a size.
 const CHUNK_DEFAULT: u32 = 4096;
 /// Records that are sorted at once.
-const BATCH: usize = 1 << 18;
+const BATCH: usize = 1 << 19;
 /// How long another dds is waited for; it writes some MiB.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
