@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures dds: bench-dds.sh DDS [FOLDER]. Everything is in FOLDER (default /dev/shm: memory, no disk is measured), 3 GB for a minute or two.
+# Measures dds: bench-dds.sh DDS [FOLDER]. Everything is in FOLDER (default /dev/shm: memory, no disk is measured), 4 GB for a few minutes.
 set -euo pipefail
 dds=$(readlink -f "${1:?usage: bench-dds.sh DDS [FOLDER]}")
 work=$(mktemp -d -p "${2:-/dev/shm}")
@@ -48,13 +48,24 @@ for order in random sequential; do
     median "dd | dds --merge" "dd if=stream bs=1M | '$dds' --merge --dest dest"; ratio
     median "dds --extract | dds --merge" "'$dds' --extract --cow cow --source source | '$dds' --merge --dest dest"; ratio
     median "dds --merge --cow FILE" "'$dds' --merge --cow stream --dest dest"; ratio
+    "$dds" --extract --frame --cow cow --source source --dest framed
+    echo "framed stream: $(($(stat -c %s framed) - 536870912)) bytes beside 536870912 of data"
+    median "dds --extract --frame | dd" "'$dds' --extract --frame --cow cow --source source | dd of=/dev/null bs=1M"; ratio
+    median "dd | dds --merge, framed" "dd if=framed bs=1M | '$dds' --merge --dest dest"; ratio
+    median "dds --extract --frame | dds --merge" "'$dds' --extract --frame --cow cow --source source | '$dds' --merge --dest dest"; ratio
+    mkdir spool
+    median "dds --extract --frame | dds --merge --spool" "'$dds' --extract --frame --cow cow --source source | '$dds' --merge --spool spool --dest dest"; ratio
+    rm -r spool framed
 done
+median "dds --hash, 512 MiB" "'$dds' --hash --source source --length 536870912 | dd of=/dev/null"; echo
+if command -v b3sum >/dev/null; then head -c 512M source >half; median "b3sum, one thread" "b3sum --num-threads 1 half"; echo; rm half; fi
 
 echo "-- memory: a source of 64 TiB, 10 million changed chunks (40 GB of stream)"
 peak() { /usr/bin/time -f '%M %e' -o peak "${@:2}" >/dev/null && awk -v w="$1" '{ printf "%-58s %5.1f MB, %s s\n", w, $1 / 1024, $2 }' peak; }
 truncate -s 64T huge
 store cow $((64 << 28)) 10000000 random
 peak "dds --extract" "$dds" --extract --cow cow --source huge --dest /dev/null
+peak "dds --extract --frame" "$dds" --extract --frame --cow cow --source huge --dest /dev/null
 peak "dds --extract --dry-run" "$dds" --extract --cow cow --source huge --dry-run
 rm cow huge
 peak "dds --merge, 512 MiB" "$dds" --merge --dest dest < <(cat stream)
