@@ -11,6 +11,7 @@ pub const ALL: &[Scenario] = &[
     scenario!(a_full_snapshot_is_told_and_costs_no_full_copy),
     scenario!(a_stale_page_of_the_table_loses_nothing),
     scenario!(a_regular_file_is_a_target),
+    scenario!(the_other_node_of_the_site_goes_on),
     scenario!(a_sender_that_dies_at_three_steps),
     scenario!(a_sender_that_dies_at_any_step).on_demand(),
     scenario!(twenty_rounds).on_demand(),
@@ -191,6 +192,34 @@ fn a_regular_file_is_a_target(guest: &Guest) {
     bed.sync("update");
     same();
     bed.end();
+}
+
+/// Two nodes share the disks; after a failover the other one sends, from the snapshot that it finds.
+fn the_other_node_of_the_site_goes_on(guest: &Guest) {
+    let ((a, b), c) = (guest.pair(), guest.third());
+    guest.shared_vg("shared");
+    c.vg("shared_deb3");
+    c.lv("shared_deb3", "data", 32);
+    a.sh("vgchange -q -a y shared >/dev/null");
+    a.lv("shared", "data", 32);
+    a.sh("mkfs.ext4 -q -J size=4 /dev/shared/data");
+    let file = "[DEFAULT]\nservice_type = TST\nnodes = deb1 deb2\ndrpnodes = deb3\nautostart_node = deb1\n\n[fs#1]\ntype = ext4\ndev = /dev/shared/data\n\
+                dev@drpnodes = /dev/shared_deb3/data\nmnt = /srv/shared\n\n[sync#1]\ntype = dds\nsrc = /dev/shared/data\ndst = /dev/shared_deb3/data\ntarget = drpnodes\nsnap_size = 12\n";
+    [a, b, c].iter().for_each(|n| n.service("shared", file));
+    let same = |on: Node| assert_eq!(c.hash("/dev/shared_deb3/data"), on.hash("/dev/shared/data_osvc_snap1"));
+    a.svcmgr("-s shared start");
+    a.svcmgr("-s shared sync full --force");
+    same(a);
+    assert!(b.sh("svcmgr -s shared print status || true").contains("up       dds of /dev/shared/data"), "it was told");
+    a.svcmgr("-s shared stop");
+    a.sh("vgchange -q -a n shared >/dev/null");
+    b.sh("vgchange -q -a y shared >/dev/null");
+    b.svcmgr("-s shared start");
+    b.sh("head -c 300000 /dev/urandom >/srv/shared/f; sync -f /srv/shared");
+    let said = b.svcmgr("-s shared sync update --force");
+    assert!(said.contains("--cow /dev/mapper/shared-data_osvc_snap1-cow") && !said.contains("block by block"), "{said}");
+    same(b);
+    b.svcmgr("-s shared stop");
 }
 
 /// Killed at its `step`-th change of anything. False: it ended before.
