@@ -1,7 +1,7 @@
 //! Facts of the host, read once per command and forgotten after a change: mounts, addresses, loops, names, volumes.
 
 use super::engine::{Engine, Silence};
-use super::lvm::Lvm;
+use super::lvm::{Lvm, Measured};
 use super::patience::within;
 use crate::cmd::Runner;
 use std::collections::{HashMap, HashSet};
@@ -83,6 +83,7 @@ pub struct Facts {
     addresses: Cached<Vec<Address>>,
     loops: Cached<Vec<Loop>>,
     lvm: Cached<Lvm>,
+    measured: Cached<Result<Vec<Measured>, String>>,
     engines: Mutex<HashMap<PathBuf, Heard>>,
     names: Mutex<HashMap<String, Option<IpAddr>>>,
     real: Mutex<HashMap<String, String>>,
@@ -112,6 +113,7 @@ impl Facts {
         clear(&self.addresses);
         clear(&self.loops);
         clear(&self.lvm);
+        clear(&self.measured);
         if let Ok(mut real) = self.real.lock() {
             real.clear();
         }
@@ -225,6 +227,11 @@ impl Facts {
     /// Volume groups.
     pub fn lvm(&self, runner: &dyn Runner) -> Arc<Lvm> {
         cached(&self.lvm, || Lvm::read(runner))
+    }
+
+    /// Logical volumes and snapshots with their sizes; the error is LVM's silence.
+    pub fn volumes(&self, runner: &dyn Runner) -> Arc<Result<Vec<Measured>, String>> {
+        cached(&self.measured, || Measured::all(runner))
     }
 
     /// What the docker engine at `socket` has said since the last change, if it was asked.

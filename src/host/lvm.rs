@@ -117,9 +117,52 @@ impl Lvm {
     }
 }
 
+/// A logical volume or snapshot with its numbers: lvs(8), a column each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Measured {
+    /// Its group.
+    pub vg_name: String,
+    /// Its name.
+    pub lv_name: String,
+    /// What it is known by for ever.
+    pub lv_uuid: String,
+    /// Letters: kind, …, state at the fifth.
+    pub lv_attr: String,
+    /// Bytes.
+    pub lv_size: String,
+    /// Of a snapshot: the volume in the same group.
+    pub origin: String,
+    /// Of a snapshot: how full it is.
+    pub data_percent: String,
+}
+
+impl Measured {
+    /// `device` names it, in either spelling.
+    pub fn is(&self, device: &str) -> bool {
+        let path = format!("/dev/{}/{}", self.vg_name, self.lv_name);
+        device == path || mapper_name(&path).is_some_and(|name| name == device)
+    }
+
+    /// All there are. A group that LVM complains of does not hide the others.
+    pub fn all(runner: &dyn Runner) -> Result<Vec<Self>, String> {
+        let columns = "vg_name,lv_name,lv_uuid,lv_attr,lv_size,origin,data_percent";
+        let out = runner.run(&Cmd::probe(["lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns]).timeout(PATIENCE));
+        let read: Option<Report<Measures>> = serde_json::from_slice(&out.stdout).ok();
+        let rows = read.map(|r| r.report.into_iter().flat_map(|r| r.lv).collect());
+        rows.ok_or_else(|| out.failure().map_or_else(|| "its report cannot be read".to_owned(), crate::cmd::Stage::why))
+    }
+}
+
 #[derive(Deserialize)]
-struct Report {
-    report: Vec<Rows>,
+struct Report<T> {
+    report: Vec<T>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Measures {
+    lv: Vec<Measured>,
 }
 
 #[derive(Deserialize, Default)]
@@ -147,7 +190,7 @@ fn report(runner: &dyn Runner, argv: [&str; 5]) -> Result<Rows, String> {
     if out.stages.iter().any(|s| matches!(s.end, End::NotRun(_))) {
         return Ok(Rows::default());
     }
-    let read: Option<Report> = serde_json::from_slice(&out.stdout).ok();
+    let read: Option<Report<Rows>> = serde_json::from_slice(&out.stdout).ok();
     let rows = read.and_then(|r| r.report.into_iter().next());
     rows.ok_or_else(|| {
         let why = out.failure().map_or_else(|| "its report cannot be read".to_owned(), crate::cmd::Stage::why);

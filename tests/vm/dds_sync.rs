@@ -151,7 +151,7 @@ fn a_full_snapshot_is_told_and_costs_no_full_copy(guest: &Guest) {
     let (a, b) = guest.pair();
     let bed = Bed::new(guest, "full", &[b], "");
     bed.sync("full");
-    a.sh("head -c 7000000 /dev/urandom >/srv/full/half; sync -f /srv/full");
+    a.sh("head -c 9500000 /dev/urandom >/srv/full/most; sync -f /srv/full");
     assert!(a.sh("svcmgr -s full print status || true").contains("% full"));
     a.sh("for n in 1 2; do head -c 7000000 /dev/urandom >/srv/full/f$n; sync -f /srv/full; done");
     assert!(a.sh("svcmgr -s full print status || true").contains("full sync needed"));

@@ -24,7 +24,7 @@ pub(super) fn gained(cx: &Cx, place: &str, snap_size: Option<i64>, image: &Image
 fn begin(cx: &Cx, volume: &Volume, snap_size: Option<i64>, image: &Image) -> Result<()> {
     give_up(cx, volume)?;
     volume.create(cx, Which::Old, snap_size)?;
-    let seen = volume.look(cx)?.seen;
+    let seen = volume.look_again(cx)?.seen;
     let base = seen.old.ok_or_else(|| Error::text("the snapshot that was just made is not there"))?;
     let base = Frozen { id: base.id, frozen_at: image.frozen_at, size: volume.size, equals: image.id.clone() };
     Files(cx).save(&Chain::taken(&cx.host.node, base, cx.scope.peers().cloned()))
@@ -39,7 +39,7 @@ pub(super) fn make_way(cx: &Cx, place: &str) -> Result<()> {
 }
 
 fn give_up(cx: &Cx, volume: &Volume) -> Result<()> {
-    let seen = volume.look(cx)?.seen;
+    let seen = volume.look_again(cx)?.seen;
     for (there, which) in [(seen.new, Which::New), (seen.old, Which::Old)] {
         if there.is_some() {
             volume.remove(cx, which)?;
@@ -51,7 +51,7 @@ fn give_up(cx: &Cx, volume: &Volume) -> Result<()> {
 /// The list of all chunks of `place` that were written here after the image `since`, which `peer` has, in a file.
 pub(super) fn list(cx: &Cx, place: &str, since: &Id, peer: &str) -> Result<PathBuf> {
     let volume = Volume::of(cx, place)?;
-    let (files, seen) = (Files(cx), volume.look(cx)?.seen);
+    let (files, seen) = (Files(cx), volume.look_again(cx)?.seen);
     let none = || Error::text(format!("{} has no list of what was written to {place} after {since}", cx.host.node));
     let (_, listed) = files.chain().since(&seen, peer, std::slice::from_ref(since)).ok_or_else(none)?;
     let list = files.passing("since", peer);

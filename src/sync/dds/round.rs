@@ -49,7 +49,7 @@ impl Source<'_> {
 
 impl Hands for Source<'_> {
     fn look(&mut self) -> Result<Seen> {
-        Ok(self.volume.look(self.cx)?.seen)
+        Ok(self.volume.look_again(self.cx)?.seen)
     }
 
     fn save(&mut self, chain: &Chain) -> Result<()> {

@@ -4,13 +4,13 @@ use super::chain::{Seen, Snapshot, Step};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Cx;
+use crate::host::lvm::Measured;
 use crate::log::Level;
-use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How long LVM may take to answer, and to change something: it waits for its locks and for the disks, and half a change
-/// is worse than a long wait.
-const LOOK: Duration = Duration::from_secs(20);
+/// How long LVM may take to change something: it waits for its locks and for the disks, and half a change is worse than a
+/// long wait.
 const CHANGE: Duration = Duration::from_secs(600);
 
 /// How often a removal is tried: udev may have the device open for a moment.
@@ -43,50 +43,21 @@ pub(super) struct Look {
     pub(super) full: Vec<(Which, f64)>,
 }
 
-/// lvs(8), with `--reportformat json`.
-#[derive(Deserialize)]
-struct Report {
-    report: Vec<Rows>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Rows {
-    lv: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    vg_name: String,
-    lv_name: String,
-    lv_uuid: String,
-    lv_attr: String,
-    lv_size: String,
-    origin: String,
-    data_percent: String,
-}
-
-fn rows(cx: &Cx, of: &str) -> std::result::Result<Vec<Row>, String> {
-    let columns = "vg_name,lv_name,lv_uuid,lv_attr,lv_size,origin,data_percent";
-    let words = ["lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns, of];
-    let out = cx.probe(&Cmd::probe(words).timeout(LOOK));
-    if let Some(failed) = out.failure() {
-        return Err(failed.why());
-    }
-    let report: Report = serde_json::from_slice(&out.stdout).map_err(|e| format!("lvs does not tell what there is: {e}"))?;
-    Ok(report.report.into_iter().flat_map(|r| r.lv).collect())
+fn volumes(cx: &Cx) -> Arc<std::result::Result<Vec<Measured>, String>> {
+    cx.host.facts.volumes(cx.host.runner.as_ref())
 }
 
 impl Volume {
     /// The volume that `path` names.
     pub(super) fn of(cx: &Cx, path: &str) -> Result<Self> {
-        let not = |why: &str| {
-            Error::text(format!("{path} cannot be sent: it is not a logical volume that is active on {} ({why})", cx.host.node))
-        };
-        let rows = rows(cx, path).map_err(|why| not(&why))?;
-        let [Row { vg_name, lv_name, lv_size, .. }] = rows.as_slice() else { return Err(not("lvs names none")) };
-        let size = lv_size.parse().map_err(|_| not(&format!("lvs gives no size: {lv_size}")))?;
-        Ok(Self { vg: vg_name.clone(), lv: lv_name.clone(), size })
+        let not =
+            |why: &str| Error::text(format!("{path} cannot be sent: it is not a logical volume that is there on {} ({why})", cx.host.node));
+        let real = cx.host.facts.real_path(path);
+        let rows = volumes(cx);
+        let rows = rows.as_ref().as_ref().map_err(|why| not(why))?;
+        let row = rows.iter().find(|row| row.is(path) || row.is(&real)).ok_or_else(|| not("lvs does not name it"))?;
+        let size = row.lv_size.parse().map_err(|_| not(&format!("lvs gives no size: {}", row.lv_size)))?;
+        Ok(Self { vg: row.vg_name.clone(), lv: row.lv_name.clone(), size })
     }
 
     /// `LV_osvc_snap1`; as 2014, with `_` for each `-` of the volume's name.
@@ -115,13 +86,20 @@ impl Volume {
         set.map_or_else(|| format!("{}.0M", self.size / (1 << 20) / 10), |mb| format!("{mb}M"))
     }
 
-    /// What LVM shows now.
+    /// What LVM shows now: asked again, whatever is known already.
+    pub(super) fn look_again(&self, cx: &Cx) -> Result<Look> {
+        cx.host.facts.forget();
+        self.look(cx)
+    }
+
+    /// What LVM shows; asked once a command until something changes.
     pub(super) fn look(&self, cx: &Cx) -> Result<Look> {
-        let rows =
-            rows(cx, &self.vg).map_err(|why| Error::text(format!("LVM does not tell which snapshots {} has: {why}", self.device())))?;
+        let rows = volumes(cx);
+        let silent = |why: &String| Error::text(format!("LVM does not tell which snapshots {} has: {why}", self.device()));
+        let rows = rows.as_ref().as_ref().map_err(silent)?;
         let mut look = Look { seen: Seen { size: self.size, ..Seen::default() }, full: Vec::new() };
         for which in [Which::Old, Which::New] {
-            let Some(row) = rows.iter().find(|r| r.lv_name == self.snap(which)) else { continue };
+            let Some(row) = rows.iter().find(|r| r.vg_name == self.vg && r.lv_name == self.snap(which)) else { continue };
             let snapshot = self.judge(row, which)?;
             if let Ok(percent) = row.data_percent.parse() {
                 look.full.push((which, percent));
@@ -132,7 +110,7 @@ impl Volume {
     }
 
     /// lvs(8): attribute 1 is the type, 5 the state.
-    fn judge(&self, row: &Row, which: Which) -> Result<Snapshot> {
+    fn judge(&self, row: &Measured, which: Which) -> Result<Snapshot> {
         let (name, origin) = (self.snap_device(which), self.device());
         let attr = |n: usize| row.lv_attr.chars().nth(n).unwrap_or('-');
         if row.origin != self.lv {
@@ -185,7 +163,7 @@ impl Volume {
             if cx.run_at(&cmd, said, failed).ok() {
                 return Ok(());
             }
-            let left = self.look(cx)?.seen;
+            let left = self.look_again(cx)?.seen;
             if (if which == Which::Old { left.old } else { left.new }).is_none() {
                 return Ok(());
             }
