@@ -18,7 +18,7 @@ const ALL: [&str; 3] = ["deb1", "deb2", "deb3"];
 const PREFIX: &str = "export PATH=/opt/opensvc/bin:/opt/opensvc/etc:$PATH HOME=/root NO_COLOR=1 TZ=UTC; ";
 
 /// A scenario (a part of one) may take so long; the guest is slow, and slower while the host is busy.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(700);
 
 /// The virtual machine.
 pub struct Guest {

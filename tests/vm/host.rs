@@ -9,10 +9,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// No line from the guest for so long: it hangs. A scenario has less.
-const SILENCE: Duration = Duration::from_secs(600);
+const SILENCE: Duration = Duration::from_secs(900);
 
 /// A boot takes 5 s, and on a busy host up to a minute. One that takes longer hangs, and is tried again.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_secs(180);
 const BOOTS: usize = 3;
 
 /// Volume groups each node can have, and those both nodes see.

@@ -10,7 +10,7 @@ pub const ALL: &[Scenario] = &[
     scenario!(always_on),
 ];
 
-fn service(name: &str, vg: &str, more: &str) -> String {
+fn service(vg: &str, more: &str) -> String {
     format!(
         "[DEFAULT]
 service_type = TST
@@ -51,7 +51,7 @@ fn a_shared_group_moves_and_is_refused_while_its_owner_is_silent(guest: &Guest) 
     a.run(["lvcreate", "-q", "-s", "-L", "4M", "-n", "da-ta_osvc_snap1", "vg-shared/da-ta"]);
     a.sh("vgchange -q --addtag gold vg-shared; vgchange -q -a n vg-shared");
     // the two spellings of a device
-    let fs = |dev: &str| service("shared", vg, &format!("\n[fs#1]\ntype = ext4\ndev = {dev}\nmnt = /srv/shared"));
+    let fs = |dev: &str| service(vg, &format!("\n[fs#1]\ntype = ext4\ndev = {dev}\nmnt = /srv/shared"));
     a.service("shared", &fs("/dev/mapper/vg--shared-da--ta"));
     b.service("shared", &fs("/dev/vg-shared/da-ta"));
 
@@ -118,7 +118,7 @@ fn a_stop_unmaps_partitions_and_names_who_holds_what(guest: &Guest) {
     a.vg("vgheld");
     let lv = a.lv("vgheld", "disk", 16);
     a.lv("vgheld", "plain", 8);
-    a.service("held", &service("held", "vgheld", ""));
+    a.service("held", &service("vgheld", ""));
     a.sh(&format!("echo 'label: dos\nsize=4MiB' | sfdisk -q {lv}; kpartx -a {lv}; dmsetup ls | grep -q 'vgheld-diskp\\?1'"));
     assert!(a.svcmgr("-s held start").contains("vgheld is already up"));
     assert_eq!(tags(&a, "vgheld"), "deb1");
@@ -142,7 +142,7 @@ fn what_is_half_there_is_told(guest: &Guest) {
     a.run(["vgcreate", "-q", "vghalf", &one, &two]);
     a.run(["lvcreate", "-q", "-W", "n", "-Z", "n", "-L", "8M", "-n", "on-one", "vghalf", &one]);
     a.run(["lvcreate", "-q", "-W", "n", "-Z", "n", "-L", "8M", "-n", "on-two", "vghalf", &two]);
-    a.service("half", &service("half", "vghalf", "\n[fs#1]\ntype = ext4\ndev = /dev/mapper/vghalf-on--two\nmnt = /srv/half"));
+    a.service("half", &service("vghalf", "\n[fs#1]\ntype = ext4\ndev = /dev/mapper/vghalf-on--two\nmnt = /srv/half"));
     a.sh(&format!("mkfs.ext4 -q {}; vgchange -q -a n vghalf", "/dev/vghalf/on-two"));
 
     let said = a.try_svcmgr("-s half start --rid fs#1");
@@ -172,7 +172,7 @@ fn always_on(guest: &Guest) {
     a.vg("vgstandby");
     a.lv("vgstandby", "data", 8);
     a.run(["vgchange", "-q", "-a", "n", "vgstandby"]);
-    a.service("standby", &service("standby", "vgstandby", "always_on = nodes"));
+    a.service("standby", &service("vgstandby", "always_on = nodes"));
     assert!(a.try_svcmgr("-s standby print status").stdout.contains("stdby down vgstandby"));
     a.svcmgr("-s standby startstandby");
     assert!(a.try_svcmgr("-s standby print status").stdout.contains("stdby up vgstandby"));
