@@ -1,7 +1,7 @@
 //! A framed stream is written to a destination, each group after its checksum held.
 
-use super::group::{Group, Totals};
-use super::read::Reader;
+use super::group::Totals;
+use super::read::{Raw, Reader};
 use super::{Header, report};
 use crate::dds::args::Args;
 use crate::dds::buffer::{Piece, push};
@@ -14,13 +14,11 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Groups that are under way at a time.
-const LOADS: usize = 4;
+/// How many groups are decompressed and hashed at a time.
+const WORKERS: usize = 2;
 
-impl Reuse for Group {
-    fn reuse(&mut self) {
-        self.clear();
-    }
+impl Reuse for Raw {
+    fn reuse(&mut self) {} // a group is read over the last one
 }
 
 /// What was received.
@@ -113,15 +111,15 @@ pub fn direct(args: &Args, dest: &Path, input: impl Read) -> Result<Received> {
 /// The stream's; the destination's.
 pub fn write<R: Read>(reader: &mut Reader<R>, dest: &Dest, mut pace: Pace, written: &AtomicU64, step: impl Fn() + Sync) -> Result<()> {
     let (chunk, size) = (u64::from(reader.header().chunk), reader.header().source_size);
-    let loads = (0..LOADS).map(|_| Group::default()).collect();
-    let read = |feed: &Feed<Group>| {
-        let mut group = feed.take()?;
-        while reader.next(&mut group)? {
-            feed.send(std::mem::replace(&mut group, feed.take()?))?;
+    let loads = (0..WORKERS + 3).map(|_| Raw::default()).collect();
+    let fetch = |feed: &Feed<Raw>| {
+        let mut raw = feed.take()?;
+        while reader.fetch(&mut raw)? {
+            feed.send(std::mem::replace(&mut raw, feed.take()?))?;
         }
         Ok(())
     };
-    flow::round(loads, read, |group: &Group| {
+    flow::spread(loads, WORKERS, fetch, Raw::unpack, |Raw { group, .. }: &Raw| {
         step();
         let (mut at, mut bytes, mut pieces) = (0, 0, Vec::new());
         for run in &group.runs {

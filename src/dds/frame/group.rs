@@ -62,32 +62,6 @@ pub struct Group {
 }
 
 impl Group {
-    /// Each run with its data; no data for zeroes.
-    pub fn parts(&self, chunk: u32) -> impl Iterator<Item = (Run, &[u8])> {
-        let mut rest = self.data.as_slice();
-        self.runs.iter().map(move |run| {
-            if run.zero {
-                return (*run, [].as_slice());
-            }
-            let length = usize::try_from(run.count * u64::from(chunk)).unwrap_or(usize::MAX);
-            let (data, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            rest = after;
-            (*run, data)
-        })
-    }
-
-    /// Empty again, memory kept.
-    pub fn clear(&mut self) {
-        self.runs.clear();
-        self.data.clear();
-    }
-
-    /// How many more chunks fit, whatever is in them.
-    pub fn room(&self, chunk: u32) -> usize {
-        let data = DATA_MAX.saturating_sub(self.data.len()) / chunk as usize;
-        data.min(RECORDS_MAX.saturating_sub(self.runs.len()))
-    }
-
     /// Adds a chunk's place, joined to the last run if it follows it. The data are the caller's affair.
     pub fn push(&mut self, number: u64, zero: bool) {
         match self.runs.last_mut() {
@@ -98,6 +72,7 @@ impl Group {
 }
 
 /// What a group says before its records.
+#[derive(Default)]
 pub(super) struct GroupHead {
     /// 0, 1, 2, …
     pub(super) number: u32,
@@ -153,13 +128,13 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, group: &Group) {
+    pub(super) fn add(&mut self, runs: &[Run], data: u32) {
         self.groups += 1;
-        for run in &group.runs {
+        for run in runs {
             self.chunks += run.count;
             self.zero += if run.zero { run.count } else { 0 };
         }
-        self.data += group.data.len() as u64;
+        self.data += u64::from(data);
     }
 
     /// The end record's bytes; `all` has been given the hash of each group.

@@ -14,9 +14,45 @@ pub struct Reader<R> {
     totals: Totals,
     /// The first chunk that may come next.
     next: u64,
+    raw: Raw,
+}
+
+/// A group as it came.
+#[derive(Default)]
+pub struct Raw {
+    /// Its runs; its data after `unpack`.
+    pub group: Group,
+    stream: [u8; HASH],
+    head: GroupHead,
     records: Vec<u8>,
     squeezed: Vec<u8>,
     zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Raw {
+    /// Its data are there, and its checksum holds.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn unpack(&mut self) -> Result<()> {
+        let (head, data) = (&self.head, &mut self.group.data);
+        if head.stored != head.data {
+            let zstd = match &mut self.zstd {
+                Some(zstd) => zstd,
+                none => none.insert(zstd::bulk::Decompressor::new().map_err(|e| Error::new("zstd", e))?),
+            };
+            data.clear();
+            data.reserve_exact(DATA_MAX);
+            if zstd.decompress_to_buffer(&self.squeezed, data).ok() != Some(head.data as usize) {
+                return Err(damaged("a group cannot be decompressed"));
+            }
+        }
+        if head.expected(&self.stream, &self.records, data) == head.hash {
+            Ok(())
+        } else {
+            Err(damaged("a group does not match its checksum"))
+        }
+    }
 }
 
 impl<R: Read> Reader<R> {
@@ -26,13 +62,11 @@ impl<R: Read> Reader<R> {
     /// As those of `Header::read`.
     pub fn begin(mut input: R) -> Result<Self> {
         let (header, stream) = Header::read(&mut input)?;
-        let zstd = header.compressed.then(zstd::bulk::Decompressor::new).transpose();
-        let zstd = zstd.map_err(|e| Error::new("zstd", e))?;
         let mut all = blake3::Hasher::new();
         all.update(&stream);
         let length = header.encode()?.len() as u64;
         let totals = Totals { stream: length, ..Totals::default() };
-        Ok(Self { input, header, stream, all, totals, next: 0, records: Vec::new(), squeezed: Vec::new(), zstd })
+        Ok(Self { input, header, stream, all, totals, next: 0, raw: Raw::default() })
     }
 
     /// The header.
@@ -55,66 +89,66 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// A cut stream, a damaged one, one that goes on after its end; the input's own.
     pub fn next(&mut self, group: &mut Group) -> Result<bool> {
-        group.clear();
+        let mut raw = std::mem::take(&mut self.raw);
+        std::mem::swap(&mut raw.group, group);
+        let more = self.fetch(&mut raw).and_then(|more| if more { raw.unpack().map(|()| true) } else { Ok(false) });
+        std::mem::swap(&mut raw.group, group);
+        self.raw = raw;
+        more
+    }
+
+    /// The next group as it comes, to be unpacked before it is believed; `false`: the stream is over, and whole if all groups can be.
+    ///
+    /// # Errors
+    /// A cut stream, a damaged one, one that goes on after its end; the input's own.
+    pub fn fetch(&mut self, raw: &mut Raw) -> Result<bool> {
         let mut magic = [0; 4];
         fill(&mut self.input, &mut magic, "between two groups")?;
         match magic {
-            GROUP => self.group(group).map(|()| true),
+            GROUP => self.group(raw).map(|()| true),
             END => self.end().map(|()| false),
             _ => Err(damaged("neither a group nor the end where one must be")),
         }
     }
 
-    fn group(&mut self, group: &mut Group) -> Result<()> {
+    fn group(&mut self, raw: &mut Raw) -> Result<()> {
         let mut head = [0; GROUP_HEAD - 4];
         fill(&mut self.input, &mut head, "in a group")?;
         let head = GroupHead::parse(&head)?;
         if head.number != self.totals.groups {
             return Err(damaged("a group is missing"));
         }
-        self.records.resize(head.records as usize * RECORD, 0);
-        fill(&mut self.input, &mut self.records, "in a group")?;
-        group.runs.extend(self.records.as_chunks().0.iter().map(|r| Run::decode(u64::from_le_bytes(*r))));
-        self.data(&head, group)?;
-        if head.expected(&self.stream, &self.records, &group.data) != head.hash {
-            return Err(damaged("a group does not match its checksum"));
+        if head.stored != head.data && !self.header.compressed {
+            return Err(damaged("a group is compressed, and the header says that none is"));
         }
-        self.order(group)?;
+        raw.stream = self.stream;
+        raw.records.resize(head.records as usize * RECORD, 0);
+        fill(&mut self.input, &mut raw.records, "in a group")?;
+        raw.group.runs.clear();
+        raw.group.runs.extend(raw.records.as_chunks().0.iter().map(|r| Run::decode(u64::from_le_bytes(*r))));
+        self.order(&raw.group.runs, head.data)?;
+        let stored = if head.stored == head.data { &mut raw.group.data } else { &mut raw.squeezed };
+        stored.resize(head.stored as usize, 0);
+        fill(&mut self.input, stored, "in a group")?;
         self.all.update(&head.hash);
-        self.totals.add(group);
-        self.totals.stream += GROUP_HEAD as u64 + self.records.len() as u64 + u64::from(head.stored);
+        self.totals.add(&raw.group.runs, head.data);
+        self.totals.stream += GROUP_HEAD as u64 + raw.records.len() as u64 + u64::from(head.stored);
+        raw.head = head;
         Ok(())
     }
 
-    fn data(&mut self, head: &GroupHead, group: &mut Group) -> Result<()> {
-        if head.stored == head.data {
-            group.data.resize(head.data as usize, 0);
-            return fill(&mut self.input, &mut group.data, "in a group");
-        }
-        let Some(zstd) = &mut self.zstd else {
-            return Err(damaged("a group is compressed, and the header says that none is"));
-        };
-        self.squeezed.resize(head.stored as usize, 0);
-        fill(&mut self.input, &mut self.squeezed, "in a group")?;
-        group.data.reserve_exact(DATA_MAX);
-        match zstd.decompress_to_buffer(&self.squeezed, &mut group.data) {
-            Ok(length) if length == head.data as usize => Ok(()),
-            _ => Err(damaged("a group cannot be decompressed")),
-        }
-    }
-
     /// Chunks ascend, are within the source, are no more than announced, and their data are there.
-    fn order(&mut self, group: &Group) -> Result<()> {
-        let (mut data, mut chunks) = (0, self.totals.chunks);
-        for run in &group.runs {
+    fn order(&mut self, runs: &[Run], data: u32) -> Result<()> {
+        let (mut with_data, mut chunks) = (0, self.totals.chunks);
+        for run in runs {
             if run.first < self.next || run.end() > self.header.all_chunks() {
                 return Err(damaged("its chunks are out of order or beyond the source"));
             }
             self.next = run.end();
             chunks += run.count;
-            data += if run.zero { 0 } else { run.count };
+            with_data += if run.zero { 0 } else { run.count };
         }
-        if chunks > self.header.chunks || data * u64::from(self.header.chunk) != group.data.len() as u64 {
+        if chunks > self.header.chunks || with_data * u64::from(self.header.chunk) != u64::from(data) {
             return Err(damaged("a group has more or less than it says"));
         }
         Ok(())

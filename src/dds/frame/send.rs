@@ -1,7 +1,7 @@
 //! `--extract --frame`: chunks of a source as a framed stream.
 
 use super::group::{Group, Totals};
-use super::write::{Packed, Packer, Writer, bound};
+use super::write::{Packed, Packer, Writer, bound, chunks_of_group};
 use super::{CHUNK_MAX, Header};
 use crate::dds::args::Args;
 use crate::dds::bits::blank;
@@ -17,8 +17,10 @@ use serde_json::{Map, Value};
 
 /// Chunks of a first copy, for which no table says a size.
 const WHOLE_CHUNK: u32 = 65536;
-/// Groups that are under way at a time.
-const LOADS: usize = 4;
+/// How many groups are read, hashed and compressed at a time.
+const WORKERS: usize = 2;
+/// Levels above this one take so much memory that one thread does it.
+const LEVEL_SMALL: i32 = 9;
 
 /// What was sent, or would be.
 #[derive(Debug)]
@@ -99,31 +101,41 @@ fn header(args: &Args, wanted: &mut Wanted, size: u64) -> Result<Header> {
     Ok(header)
 }
 
-/// A group on its way from the thread that reads to the one that writes.
+/// A group on its way: planned, then read and packed, then written.
 #[derive(Default)]
 struct Load {
+    number: u32,
+    chunks: Vec<u64>,
+    pieces: Vec<Piece>,
     group: Group,
     packed: Packed,
 }
 
 impl Reuse for Load {
     fn reuse(&mut self) {
-        self.group.clear();
+        self.chunks.clear();
+        self.pieces.clear();
+        self.group.runs.clear(); // data are written over
     }
 }
 
 fn stream(args: &Args, header: &Header, source: &Source, wanted: &mut Wanted, output: &mut Output) -> Result<Totals> {
     let bytes = header.encode()?;
-    let mut packer = Packer::new(&bytes, args.compress)?;
+    let workers = if args.compress.is_some_and(|level| level > LEVEL_SMALL) { 1 } else { WORKERS };
+    let packer = Packer::new(&bytes, args.compress, workers)?;
     let mut writer = Writer::begin(&bytes);
     let mut pace = Pace::new(args.bwlimit, args.progress, header.chunks * u64::from(header.chunk));
     output.write(&bytes)?;
-    let loads = (0..LOADS).map(|_| Load::default()).collect();
-    let read = |feed: &Feed<Load>| match wanted {
-        Wanted::Whole => fill(feed, header, source, &mut packer, [Ok((0, header.chunks))].into_iter()),
-        Wanted::Some(draft) => fill(feed, header, source, &mut packer, draft.runs()),
+    let loads = (0..workers + 3).map(|_| Load::default()).collect();
+    let plan = |feed: &Feed<Load>| match wanted {
+        Wanted::Whole => plan(feed, header.chunk, [Ok((0, header.chunks))].into_iter()),
+        Wanted::Some(draft) => plan(feed, header.chunk, draft.runs()),
     };
-    flow::round(loads, read, |load: &Load| {
+    let read = |load: &mut Load| {
+        load.read(header.chunk as usize, source)?;
+        packer.pack(load.number, &load.group, &mut load.packed)
+    };
+    flow::spread(loads, workers, plan, read, |load: &Load| {
         for part in writer.group(&load.group, &load.packed) {
             output.write(part)?;
             pace.moved(part.len() as u64);
@@ -136,72 +148,52 @@ fn stream(args: &Args, header: &Header, source: &Source, wanted: &mut Wanted, ou
     Ok(totals)
 }
 
-/// Reads the runs, as many groups as they make.
-fn fill(
-    feed: &Feed<Load>,
-    header: &Header,
-    source: &Source,
-    packer: &mut Packer,
-    runs: impl Iterator<Item = Result<(u64, u64)>>,
-) -> Result<()> {
-    let chunk = header.chunk as usize;
-    let (mut load, mut part) = (feed.take()?, Part::default());
+/// Hands on which chunks are in which group: as many as fit if none is zero.
+fn plan(feed: &Feed<Load>, chunk: u32, runs: impl Iterator<Item = Result<(u64, u64)>>) -> Result<()> {
+    let most = chunks_of_group(chunk);
+    let (mut load, mut number) = (feed.take()?, 0);
     for run in runs {
         let (mut first, mut count) = run?;
         while count > 0 {
-            let room = load.group.room(header.chunk).saturating_sub(part.chunks.len());
-            if room == 0 {
-                part.read(chunk, source, &mut load.group)?;
-                if load.group.room(header.chunk) == 0 {
-                    packer.pack(&load.group, &mut load.packed);
-                    feed.send(std::mem::replace(&mut load, feed.take()?))?;
-                }
-                continue;
+            if load.chunks.len() == most {
+                feed.send(std::mem::replace(&mut load, feed.take()?))?;
+                number += 1;
             }
-            let now = count.min(room as u64);
-            part.chunks.extend(first..first + now);
+            load.number = number;
+            let now = count.min((most - load.chunks.len()) as u64);
+            load.chunks.extend(first..first + now);
             (first, count) = (first + now, count - now);
         }
     }
-    part.read(chunk, source, &mut load.group)?;
-    if !load.group.runs.is_empty() {
-        packer.pack(&load.group, &mut load.packed);
-        feed.send(load)?;
-    }
-    Ok(())
+    if load.chunks.is_empty() { Ok(()) } else { feed.send(load) }
 }
 
-/// Chunks that are read at once.
-#[derive(Default)]
-struct Part {
-    chunks: Vec<u64>,
-    pieces: Vec<Piece>,
-}
-
-impl Part {
-    /// Reads the chunks, and adds them to the group: zeroes without their data, the end of the last one filled up.
-    fn read(&mut self, chunk: usize, source: &Source, group: &mut Group) -> Result<()> {
-        let start = group.data.len();
-        group.data.resize(start + self.chunks.len() * chunk, 0);
-        self.pieces.clear();
+impl Load {
+    /// Reads the chunks and makes the group of them: zeroes without their data, the end of the last one filled up.
+    fn read(&mut self, chunk: usize, source: &Source) -> Result<()> {
+        let data = &mut self.group.data;
+        data.resize(self.chunks.len() * chunk, 0);
         for (number, at) in self.chunks.iter().zip((0..).step_by(chunk)) {
             let offset = number * chunk as u64;
             let len = usize::try_from(source.size() - offset).unwrap_or(chunk).min(chunk);
             push(&mut self.pieces, Piece { offset, at, len });
         }
-        source.read_pieces(group.data.get_mut(start..).unwrap_or_default(), &self.pieces)?;
-        let mut kept = start;
-        for (number, at) in self.chunks.drain(..).zip((start..).step_by(chunk)) {
-            let zero = group.data.get(at..at + chunk).is_some_and(blank);
-            group.push(number, zero);
+        source.read_pieces(data, &self.pieces)?;
+        if let Some(tail) = self.pieces.last().and_then(|last| data.get_mut(last.at + last.len..)) {
+            tail.fill(0); // of memory that was used before
+        }
+        let mut kept = 0;
+        for (number, at) in self.chunks.iter().zip((0..).step_by(chunk)) {
+            let zero = self.group.data.get(at..at + chunk).is_some_and(blank);
+            self.group.push(*number, zero);
             if !zero {
                 if kept != at {
-                    group.data.copy_within(at..at + chunk, kept);
+                    self.group.data.copy_within(at..at + chunk, kept);
                 }
                 kept += chunk;
             }
         }
-        group.data.truncate(kept);
+        self.group.data.truncate(kept);
         Ok(())
     }
 }
