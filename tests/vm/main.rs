@@ -25,6 +25,14 @@ mod guest;
 mod host;
 mod node;
 
+#[path = "../dds/bed.rs"]
+#[allow(dead_code, reason = "shared with the tests of dds that need no guest")]
+mod bed;
+#[path = "../dds/vectors.rs"]
+#[allow(dead_code, unused_imports, reason = "its tests run without a guest")]
+mod vectors;
+
+mod dds_kernel;
 mod dds_moves;
 mod dds_sync;
 mod dds_target;
@@ -65,7 +73,8 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
+const FILES: &[&[Scenario]] =
+    &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()
