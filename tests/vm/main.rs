@@ -73,8 +73,7 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] =
-    &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
+const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()
