@@ -4,17 +4,21 @@ use super::Sender;
 use super::chain::Way;
 use super::files::{Files, program, remove};
 use super::round::{LIST, Round};
-use crate::cmd::{Cmd, End, Output, Stage};
+use crate::cmd::{Cmd, End, Meter, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::state::gate::Held;
-use crate::sync::{Job, Sent, common};
+use crate::sync::{Job, Progress, Sent, common};
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What both sides compare at once: bytes.
-const BLOCK: &str = "65536";
+const BLOCK: u64 = 65536;
+
+/// What comes for each block: bytes.
+const HASH: u64 = 32;
 
 /// What `dds --merge --json` counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -136,11 +140,16 @@ impl Transfer<'_> {
 
     /// All of it, over what is there, of which nothing counts.
     fn whole(&self) -> Result<(Sent, Option<Beside>)> {
-        self.no_replica();
+        Ok((self.in_place(vec!["--all".into()])?.sent("first copy"), None))
+    }
+
+    fn in_place(&self, what: Vec<String>) -> Result<Counts> {
+        let (peer, volume) = (&self.job.peer, &self.round.volume);
+        let size = common::size(volume.size);
+        self.cx.log.warning(format!("there is no usable copy of {} on {peer} until this first one has ended ({size})", volume.device()));
         let mut words = vec!["--merge", "--dest", &self.dst, "--json"];
         words.extend((!self.dst.starts_with("/dev/")).then_some("--create"));
-        let counts = self.run(self.extract(vec!["--all".into()], None), &words)?;
-        Ok((counts.sent("first copy"), None))
+        self.run(self.extract(what, None), &words)
     }
 
     /// What differs.
@@ -150,7 +159,9 @@ impl Transfer<'_> {
         let set = Files(self.cx).passing("differ", peer);
         remove(&set)?;
         let path = set.display().to_string();
-        let theirs = self.receiver(["dds", "--hash", "--source", &self.dst, "--block", BLOCK].map(str::to_owned))?;
+        let theirs = self.receiver(["dds", "--hash", "--source", &self.dst, "--block", &BLOCK.to_string()].map(str::to_owned))?;
+        let size = self.round.volume.size;
+        let theirs = self.watched(theirs, move |n| format!("compared {}", common::size((n / HASH * BLOCK).min(size))));
         let diff = Cmd::change([&self.dds, "--diff", "--source", &self.round.device(), "--hashes", "-", "--set", &path, "--json"]);
         let cmd = theirs.pipe(diff).unbounded();
         self.cx.log.info(cmd.line());
@@ -163,17 +174,9 @@ impl Transfer<'_> {
     fn differing(&self, set: &str, in_place: bool) -> Result<(Sent, Option<Beside>)> {
         let words = vec!["--behind".to_owned(), set.to_owned()];
         if in_place {
-            self.no_replica();
-            let counts = self.run(self.extract(words, None), &["--merge", "--dest", &self.dst, "--json"])?;
-            return Ok((counts.sent("what differed"), None));
+            return Ok((self.in_place(words)?.sent("what differed"), None));
         }
         Ok((self.staged(words)?.sent("what differed"), Some(Beside::Differing)))
-    }
-
-    fn no_replica(&self) {
-        let (peer, volume) = (&self.job.peer, &self.round.volume);
-        let size = common::size(volume.size);
-        self.cx.log.warning(format!("there is no usable copy of {} on {peer} until this first one has ended ({size})", volume.device()));
     }
 
     /// Beside the replica, for [`super::SyncDriver::apply`].
@@ -209,11 +212,19 @@ impl Transfer<'_> {
 
     fn run(&self, extract: Cmd, words: &[&str]) -> Result<Counts> {
         let receiver = self.receiver(["dds"].iter().chain(words).map(|w| (*w).to_owned()))?;
-        let cmd = extract.pipe(receiver).unbounded();
+        let cmd = self.watched(extract, common::size).pipe(receiver).unbounded();
         self.cx.log.info(cmd.line());
         let out = self.cx.host.runner.run(&cmd);
         self.check(&out)?;
         serde_json::from_slice(&out.stdout).map_err(|e| Error::text(format!("{} does not tell what it has received: {e}", self.job.peer)))
+    }
+
+    /// With somebody who watches what it gives to the next stage.
+    fn watched(&self, cmd: Cmd, words: impl Fn(u64) -> String + Send + Sync + 'static) -> Cmd {
+        let Some(tell) = self.job.progress.clone() else { return cmd };
+        let (peer, rid) = (self.job.peer.clone(), self.cx.rid.to_owned());
+        let told = move |n| tell(Progress { peer: peer.clone(), rid: rid.clone(), words: words(n) });
+        cmd.meter(Meter { limit: None, told: Arc::new(told) })
     }
 
     fn check(&self, out: &Output) -> Result<()> {
