@@ -41,6 +41,9 @@ snap_size = 16
     nodes[0].sh(&format!("mkfs.ext4 -q /dev/{name}1/data"));
 }
 
+/// What the filesystem holds.
+const FILES: &str = "cd /srv/mov; find . -type f | sort | xargs sha256sum";
+
 /// The bytes that the transfers of `name` took, by the history of `node`, from line `from` on.
 fn sent(node: Node, name: &str, from: usize) -> u64 {
     let lines = node.sh(&format!("cat /opt/opensvc/var/{name}/history.jsonl"));
@@ -62,60 +65,60 @@ fn noted(node: Node, vg: &str) -> u64 {
 
 fn away_and_home(guest: &Guest) {
     let (a, b) = guest.pair();
-    service([a, b], "mv", 32);
-    let (home, away) = ("/dev/mv1/data", "/dev/mv2/data");
-    let snap = |n: u8| format!("/dev/mv{n}/data_osvc_snap1");
-    a.svcmgr("-s mv start");
-    a.sh("head -c 3000000 /dev/urandom >/srv/mv/first; sync -f /srv/mv/first");
-    a.svcmgr("-s mv sync full");
+    service([a, b], "mov", 32);
+    let (home, away) = ("/dev/mov1/data", "/dev/mov2/data");
+    let snap = |n: u8| format!("/dev/mov{n}/data_osvc_snap1");
+    a.svcmgr("-s mov start");
+    a.sh("head -c 3000000 /dev/urandom >/srv/mov/first; sync -f /srv/mov/first");
+    a.svcmgr("-s mov sync full");
     assert_eq!(a.hash(&snap(1)), b.hash(away), "the first copy");
-    a.sh("head -c 300000 /dev/urandom >/srv/mv/second; sync -f /srv/mv/second");
-    a.svcmgr("-s mv sync update --force");
+    a.sh("head -c 300000 /dev/urandom >/srv/mov/second; sync -f /srv/mov/second");
+    a.svcmgr("-s mov sync update --force");
     assert_eq!(a.hash(&snap(1)), b.hash(away), "a delta");
 
     // home dies with writes that were never sent
-    a.sh("head -c 200000 /dev/urandom >/srv/mv/unsent; rm /srv/mv/second; sync -f /srv/mv");
+    a.sh("head -c 200000 /dev/urandom >/srv/mov/unsent; rm /srv/mov/second; sync -f /srv/mov");
     a.kill();
-    let said = b.svcmgr("-s mv start");
+    let said = b.svcmgr("-s mov start");
     assert!(said.contains("deb1 does not answer"), "{said}");
-    b.sh("test ! -e /srv/mv/unsent; head -c 250000 /dev/urandom >/srv/mv/away; rm /srv/mv/first; sync -f /srv/mv");
-    let away_files = b.sh("cd /srv/mv; sha256sum *");
-    a.boot(&["mv1"]);
-    a.sh("vgchange -q -a y mv1 >/dev/null");
-    let refused = a.try_svcmgr("-s mv start");
+    b.sh("test ! -e /srv/mov/unsent; head -c 250000 /dev/urandom >/srv/mov/away; rm /srv/mov/first; sync -f /srv/mov");
+    let away_files = b.sh(FILES);
+    a.boot(&["mov1"]);
+    a.sh("vgchange -q -a y mov1 >/dev/null");
+    let refused = a.try_svcmgr("-s mov start");
     assert_ne!(refused.code, 0, "deb2 has newer data");
 
     // the way home: what either side has written, and nothing else
-    let (union, before) = (noted(a, "mv1") + noted(b, "mv2"), lines(b, "mv"));
-    let said = b.svcmgr("-s mv giveback");
+    let (union, before) = (noted(a, "mov1") + noted(b, "mov2"), lines(b, "mov"));
+    let said = b.svcmgr("-s mov giveback");
     assert!(said.contains("were never sent: they are overwritten") || said.contains("overwritten with the data of deb2"), "{said}");
     assert!(!said.contains("block by block"), "{said}");
-    assert_eq!(a.sh("cd /srv/mv; sha256sum *"), away_files);
+    assert_eq!(a.sh(FILES), away_files);
     assert_eq!(a.hash(&snap(1)), b.hash(away), "home begins with what was away");
-    let bytes = sent(b, "mv", before);
+    let bytes = sent(b, "mov", before);
     // umount and the journal write some chunks more, after the union was measured
     assert!(bytes > 0 && bytes <= union * 105 / 100 + 256 * 1024, "{bytes} bytes of {union}");
 
     // planned: the last writes go along, and again no more than was written
-    a.sh("head -c 100000 /dev/urandom >/srv/mv/third; sync -f /srv/mv");
-    let before = lines(a, "mv");
-    let said = b.svcmgr("-s mv takeover");
+    a.sh("head -c 100000 /dev/urandom >/srv/mov/third; sync -f /srv/mov");
+    let before = lines(a, "mov");
+    let said = b.svcmgr("-s mov takeover");
     assert!(!said.contains("block by block"), "{said}");
     assert_eq!(b.hash(&snap(2)), a.hash(home), "nothing is lost");
-    assert!(sent(a, "mv", before) < 2 << 20, "{} bytes", sent(a, "mv", before));
-    b.sh("echo x >/srv/mv/fourth; sync -f /srv/mv");
-    let before = lines(b, "mv");
-    let said = b.svcmgr("-s mv giveback");
+    assert!(sent(a, "mov", before) < 2 << 20, "{} bytes", sent(a, "mov", before));
+    b.sh("echo x >/srv/mov/fourth; sync -f /srv/mov");
+    let before = lines(b, "mov");
+    let said = b.svcmgr("-s mov giveback");
     assert!(!said.contains("block by block"), "{said}");
-    assert_eq!(a.sh("cat /srv/mv/fourth"), "x");
+    assert_eq!(a.sh("cat /srv/mov/fourth"), "x");
     assert_eq!(a.hash(&snap(1)), b.hash(away));
-    assert!(sent(b, "mv", before) < 2 << 20, "{} bytes", sent(b, "mv", before));
+    assert!(sent(b, "mov", before) < 2 << 20, "{} bytes", sent(b, "mov", before));
     // and the day goes on: the next sync is a delta on what both had then
-    a.sh("echo y >/srv/mv/fifth; sync -f /srv/mv");
-    let said = a.svcmgr("-s mv sync update --force");
+    a.sh("echo y >/srv/mov/fifth; sync -f /srv/mov");
+    let said = a.svcmgr("-s mov sync update --force");
     assert!(!said.contains("block by block"), "{said}");
     assert_eq!(a.hash(&snap(1)), b.hash(away));
-    a.svcmgr("-s mv stop");
-    a.sh("e2fsck -fn /dev/mv1/data");
-    b.sh("e2fsck -fn /dev/mv2/data || [ $? = 4 ]");
+    a.svcmgr("-s mov stop");
+    a.sh("e2fsck -fn /dev/mov1/data");
+    b.sh("e2fsck -fn /dev/mov2/data || [ $? = 4 ]");
 }

@@ -32,6 +32,7 @@ mod bed;
 #[allow(dead_code, unused_imports, reason = "its tests run without a guest")]
 mod vectors;
 
+mod dds_crash;
 mod dds_kernel;
 mod dds_moves;
 mod dds_sync;
@@ -73,7 +74,8 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] = &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL];
+const FILES: &[&[Scenario]] =
+    &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL, dds_crash::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()

@@ -1,0 +1,144 @@
+//! A target of sync.dds dies while something arrives: its program, all its processes, the power. The target alone has the
+//! old image or the new one afterwards, and the next sync needs no comparing.
+
+use super::dds_moves::service;
+use crate::guest::{Guest, Node, finish};
+use crate::{Scenario, scenario};
+use std::time::Duration;
+
+pub const ALL: &[Scenario] = &[
+    scenario!(a_target_that_dies_has_the_old_or_the_new),
+    scenario!(the_power_goes_while_it_is_applied, then: [the_target_alone_finishes]),
+    scenario!(every_step_of_the_target).on_demand(),
+];
+
+const LIMIT: Duration = Duration::from_secs(200);
+
+/// In place of dds on a target: /disk/die holds the verb that is meant, and at which step it dies; /disk/wait the verb
+/// that waits until the file is gone.
+const WRAPPER: &str = r#"#!/bin/sh
+if [ -e /disk/die ] && read -r verb step </disk/die && [ "$verb" = "$1" ]; then rm /disk/die; export DDS_DIE_AT="$step"; fi
+if [ "$(cat /disk/wait 2>/dev/null)" = "$1" ]; then touch /disk/waits; while [ -e /disk/wait ]; do sleep 0.1; done; fi
+exec /opt/opensvc/bin/dds.real "$@"
+"#;
+
+/// The service `name`, up on the first node, with a first copy on the second.
+fn begin(a: Node, b: Node, name: &str) {
+    service([a, b], name, 16);
+    b.sh("cd /opt/opensvc/bin; [ -e dds.real ] || mv dds dds.real");
+    b.write("/opt/opensvc/bin/dds", WRAPPER);
+    b.sh("chmod 755 /opt/opensvc/bin/dds; rm -f /disk/die /disk/wait /disk/waits");
+    a.svcmgr(&format!("-s {name} start"));
+    a.svcmgr(&format!("-s {name} sync full"));
+}
+
+fn write(a: Node, name: &str) {
+    a.sh(&format!("head -c 300000 /dev/urandom >/srv/{name}/f; sync -f /srv/{name}"));
+}
+
+fn base(a: Node, name: &str) -> String {
+    a.hash(&format!("/dev/{name}1/data_osvc_snap1"))
+}
+
+fn replica(b: Node, name: &str) -> String {
+    b.hash(&format!("/dev/{name}2/data"))
+}
+
+fn synced(a: Node, b: Node, name: &str) {
+    let said = a.svcmgr(&format!("-s {name} sync update --force"));
+    assert!(!said.contains("block by block"), "{said}");
+    assert_eq!(base(a, name), replica(b, name));
+}
+
+/// dds dies on the target at step `step` of `verb`, in a sync of something new. True: it has so many steps.
+fn dies(a: Node, b: Node, name: &str, verb: &str, step: u32) -> bool {
+    let old = replica(b, name);
+    write(a, name);
+    b.write("/disk/die", &format!("{verb} {step}\n"));
+    let said = a.try_svcmgr(&format!("-s {name} sync update --force"));
+    assert!(!(said.stdout + &said.stderr).contains("block by block"));
+    if said.code == 0 {
+        return false;
+    }
+    b.svcmgr(&format!("-s {name} startstandby"));
+    let (now, new) = (replica(b, name), base(a, name));
+    assert_ne!(old, new);
+    // what was begun to be applied has all arrived: the new one. What was not is not touched
+    assert_eq!(now, if verb == "--recover" { new } else { old }, "{verb} {step}");
+    true
+}
+
+fn a_target_that_dies_has_the_old_or_the_new(guest: &Guest) {
+    let (a, b) = guest.pair();
+    begin(a, b, "cr");
+    for (verb, step) in [("--merge", 2), ("--recover", 1), ("--recover", 4)] {
+        assert!(dies(a, b, "cr", verb, step), "{verb} has fewer steps than {step}");
+    }
+    // all its processes, when not a byte was applied yet and all was on record
+    write(a, "cr");
+    b.write("/disk/wait", "--recover");
+    let sync = a.spawn("exec svcmgr -s cr sync update --force");
+    b.until(LIMIT, "test -e /disk/waits && grep -q applying '/opt/opensvc/var/cr/sync#1.replica.json'");
+    assert!(b.svcmgr("-s cr where").contains("applying"));
+    b.kill();
+    assert_ne!(finish(sync).code, 0);
+    b.boot(&["cr2"]);
+    b.sh("rm -f /disk/wait /disk/waits; vgchange -q -a y cr2 >/dev/null");
+    b.svcmgr("-s cr startstandby");
+    assert_eq!(replica(b, "cr"), base(a, "cr"));
+    synced(a, b, "cr");
+    // somebody mounts the replica and writes
+    b.sh("mkdir -p /mnt/cr; mount /dev/cr2/data /mnt/cr; echo x >/mnt/cr/by-hand; umount /mnt/cr");
+    let said = a.try_svcmgr("-s cr sync update --force");
+    assert!(said.code != 0 && said.stderr.contains("deb2 has writes of its own"), "{}", said.stderr);
+    let said = a.svcmgr("-s cr sync update --force --abandon deb2");
+    assert!(said.contains("block by block"), "{said}");
+    assert_eq!(base(a, "cr"), replica(b, "cr"));
+    assert!(a.svcmgr("-s cr sync verify").contains("src/dst checksums verified"));
+    b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
+}
+
+fn the_power_goes_while_it_is_applied(guest: &Guest) {
+    let (a, b) = guest.pair();
+    begin(a, b, "pc");
+    synced(a, b, "pc");
+    write(a, "pc");
+    b.write("/disk/die", "--recover 3\n");
+    b.sh("sync");
+    let _ = a.try_svcmgr("-s pc sync update --force");
+}
+
+fn the_target_alone_finishes(guest: &Guest) {
+    let (a, b) = guest.pair();
+    a.sh("vgchange -q -a y pc1 >/dev/null");
+    b.sh("vgchange -q -a y pc2 >/dev/null; rm -f /disk/die");
+    b.svcmgr("-s pc startstandby");
+    assert_eq!(replica(b, "pc"), base(a, "pc"));
+    a.svcmgr("-s pc start");
+    synced(a, b, "pc");
+    b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
+}
+
+fn every_step_of_the_target(guest: &Guest) {
+    let (a, b) = guest.pair();
+    begin(a, b, "all");
+    for verb in ["--merge", "--recover"] {
+        let steps = (1..100).find(|step| !dies(a, b, "all", verb, *step)).unwrap() - 1;
+        println!("{verb} has {steps} steps");
+        b.sh("rm -f /disk/die");
+    }
+    // of svcmgr: between the apply and the record of it, and around
+    for step in 1.. {
+        write(a, "all");
+        b.write("/opt/opensvc/var/.die", &format!("recv {step}"));
+        b.sh("rm -f /opt/opensvc/var/.died");
+        let failed = a.try_svcmgr("-s all sync update --force").code != 0;
+        b.sh("rm -f /opt/opensvc/var/.die");
+        if !failed && b.try_sh("test -e /opt/opensvc/var/.died").code != 0 {
+            break;
+        }
+        b.svcmgr("-s all startstandby");
+        synced(a, b, "all");
+    }
+    b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
+}
