@@ -53,7 +53,8 @@ impl<'a> Run<'a> {
 
     /// Does the plan, stage by stage. An error has stopped it; what was done before stays done.
     pub fn execute(&self, plan: &Plan) -> Result<()> {
-        let starts = plan.stages.iter().flat_map(|s| &s.steps).any(|s| s.verb == Verb::Start);
+        // also of a plan with nothing in it: the data of a node may be all it has
+        let starts = plan.stages.iter().flat_map(|s| &s.steps).all(|s| s.verb == Verb::Start);
         let mut ground = starts && !self.undoing;
         for stage in &plan.stages {
             // what the data lie on is there, and nothing is mounted yet

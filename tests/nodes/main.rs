@@ -19,6 +19,7 @@ mod clean;
 mod copies;
 mod damage;
 mod danger;
+mod dds_target;
 mod dead_peers;
 mod docker;
 mod dst_snap;
