@@ -15,6 +15,8 @@ pub use super::place::reason;
 
 /// The most slices the kernel takes in one call.
 pub const IOV_MAX: usize = 1024;
+/// No page of the page cache is larger, whatever the machine: bytes.
+const LARGEST_PAGE: u64 = 64 << 10;
 
 /// How a block device is read. A regular file is always read as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +159,10 @@ impl Source {
         let end = offset.checked_add(into.len() as u64).filter(|end| *end <= self.size);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         if self.forget {
-            self.advise(offset, into.len(), PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+            // of a page that the range does not cover wholly the kernel keeps what it has
+            let start = offset - offset % LARGEST_PAGE;
+            let len = usize::try_from(end.next_multiple_of(LARGEST_PAGE) - start).unwrap_or(usize::MAX);
+            self.advise(start, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
         let aligned = |n: u64| n.is_multiple_of(ALIGN as u64);
         let fits = aligned(offset) && (aligned(end) || end == self.size) && aligned(into.as_ptr().addr() as u64);
