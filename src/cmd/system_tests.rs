@@ -205,10 +205,10 @@ fn an_interrupt_ends_what_runs_now_and_not_what_comes() {
     if std::env::var_os("SVCMGR_TEST_INTERRUPT").is_none() {
         let me = std::env::current_exe().unwrap().display().to_string();
         let name = "cmd::system::tests::an_interrupt_ends_what_runs_now_and_not_what_comes";
-        for (signal, with) in [("15", ""), ("1", ""), ("1", "nohup")] {
-            let words = [with, me.as_str(), "--exact", name];
-            let words = words.iter().filter(|w| !w.is_empty());
-            let out = run(&Cmd::probe(words.copied()).env("SVCMGR_TEST_INTERRUPT", signal).env("WITH", with));
+        // whatever this test was started with
+        for (signal, with) in [("15", "--default-signal=HUP"), ("1", "--default-signal=HUP"), ("1", "--ignore-signal=HUP")] {
+            let words = ["env", with, me.as_str(), "--exact", name];
+            let out = run(&Cmd::probe(words).env("SVCMGR_TEST_INTERRUPT", signal).env("WITH", with));
             assert!(out.ok(), "{signal} {with}: {}", out.text());
         }
         return;
@@ -218,7 +218,7 @@ fn an_interrupt_ends_what_runs_now_and_not_what_comes() {
     on_signals();
     let signal = std::env::var("SVCMGR_TEST_INTERRUPT").unwrap();
     kill(Pid::this(), Signal::try_from(signal.parse::<i32>().unwrap()).unwrap()).unwrap();
-    if std::env::var("WITH").unwrap() == "nohup" {
+    if std::env::var("WITH").unwrap() == "--ignore-signal=HUP" {
         kill(Pid::this(), Signal::SIGTERM).unwrap(); // what came before it has been dealt with when this is seen
         assert!(until(interrupted));
         assert_eq!(INTERRUPTS.load(Ordering::SeqCst), 1);
