@@ -1,6 +1,7 @@
 //! What a node takes in, promises and forgets.
 
 use super::*;
+use crate::authority::written::Newest;
 use crate::clock::FixedClock;
 use crate::config::env::EnvFile;
 use crate::state::gate::{Answer, Question};
@@ -225,4 +226,23 @@ fn what_somebody_else_wrote_is_an_orphan() {
     assert!(!d1.betrayed("sync#1", "again"), "that is known");
     d1.vanished("sync#1");
     assert_eq!(told(&d1), (Some(State::None), None));
+}
+
+#[test]
+fn what_a_crash_has_left_is_announced_before_it_goes() {
+    let mut d1 = with_copy();
+    d1.foreign("sync#1");
+    let base = d1.now - chrono::Duration::minutes(10);
+    let Some(Known::Known(file)) = d1.replicas.get_mut("sync#1") else { panic!() };
+    file.image.frozen_at = Some(base);
+    let holder = Holder { since: d1.now, ..holder(&d1, 1, "n1") };
+    let said = |d1: &Here, newest| {
+        crate::authority::written::given_up_for(d1, &holder, "sync#1", newest, chrono::Duration::zero(), false).unwrap()
+    };
+    d1.last_run = Some(LastRun { until: Some(base), crashed: false, ..LastRun::default() });
+    assert_eq!(said(&d1, Newest::Unknown), None, "it was stopped, and sent after that");
+    d1.last_run = Some(LastRun { until: Some(base - chrono::Duration::minutes(1)), crashed: true, ..LastRun::default() });
+    let words = said(&d1, Newest::Unknown).unwrap();
+    assert!(words.starts_with("what d1 wrote after 18:50:00, until it crashed (it was seen last at 18:49:00), was never sent"), "{words}");
+    assert_eq!(said(&d1, Newest::At(base)), None, "the data tell");
 }

@@ -83,6 +83,8 @@ pub fn given_up_for(
     abandon: bool,
 ) -> Result<Option<String>, Refusal> {
     let (name, node, taker) = (&here.service, &here.node, &holder.node);
+    // the data do not tell, and it may have run longer than it was seen
+    let crashed = newest == Newest::Unknown && here.last_run.as_ref().is_some_and(|run| run.crashed);
     let newest = match newest {
         Newest::Nothing => return Ok(None),
         Newest::At(at) => Some(at),
@@ -106,6 +108,10 @@ pub fn given_up_for(
             "the writes made on {node} between {} and {what} ({}) were never sent: they are overwritten with the data of {taker}",
             instant(base, here.now),
             lost(at - base),
+        )),
+        (Some(base), _) if crashed => Some(format!(
+            "what {node} wrote after {}, until it crashed (it was seen last at {what}), was never sent: it is overwritten with the data of {taker}",
+            instant(base, here.now),
         )),
         (None, _) => Some(format!("what {node} wrote of its own, until {what}, is overwritten with the data of {taker}")),
         _ => None,
