@@ -6,7 +6,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 NAMES = allservices allupservices alldownservices allprimaryservices allsecondaryservices svcmon svcfreeze svcthaw svcfrozen nodemgr
 
 .DEFAULT_GOAL := build
-.PHONY: help build test lint bench bench-peers demo install deps clean
+.PHONY: help build test torture lint bench bench-peers demo install deps clean
 
 help:           ## this
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: deps build ## figures of docs/performance.md
 
 bench-peers: deps ## its figures of starts whose peers are dead: 4 minutes (as root)
 	DEAD_PEERS=50 $(CARGO) test --locked --test nodes dead_peers -- --nocapture
+
+torture: deps   ## all scenarios on real LVM, also those that take long (as root)
+	$(CARGO) test --locked --test vm -- --include-ignored
 
 demo: deps build ## two nodes on this machine, a service, its replication, a failover; KEEP=1 leaves them up
 	@KEEP=$(KEEP) demo/demo.sh $(RELEASE)/svcmgr

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     scenario!(a_target_that_dies_has_the_old_or_the_new),
-    scenario!(the_power_goes_while_it_is_applied, then: [the_target_alone_finishes]),
+    scenario!(the_power_goes_while_it_is_applied, then: [the_target_alone_finishes]).on_demand(),
     scenario!(every_step_of_the_target).on_demand(),
 ];
 
@@ -81,11 +81,12 @@ fn a_target_that_dies_has_the_old_or_the_new(guest: &Guest) {
     b.until(LIMIT, "test -e /disk/waits && grep -q applying '/opt/opensvc/var/cr/sync#1.replica.json'");
     assert!(b.svcmgr("-s cr where").contains("applying"));
     b.kill();
+    a.sh("pkill -9 -x svcmgr; pkill -9 -x ssh || true"); // it would wait for the connection to be given up
     assert_ne!(finish(sync).code, 0);
     b.boot(&["cr2"]);
     b.sh("rm -f /disk/wait /disk/waits; vgchange -q -a y cr2 >/dev/null");
     b.svcmgr("-s cr startstandby");
-    assert_eq!(replica(b, "cr"), base(a, "cr"));
+    assert_eq!(replica(b, "cr"), a.hash("/dev/cr1/data_osvc_snap2"), "what the dead sender had frozen");
     synced(a, b, "cr");
     // somebody mounts the replica and writes
     b.sh("mkdir -p /mnt/cr; mount /dev/cr2/data /mnt/cr; echo x >/mnt/cr/by-hand; umount /mnt/cr");

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 pub const ALL: &[Scenario] = &[
     scenario!(the_kernel_takes_the_streams),
     scenario!(what_the_page_cache_hides_is_seen),
-    scenario!(a_snapshot_that_overflowed_is_refused),
-    scenario!(a_snapshot_that_overflows_meanwhile_ends_the_extract),
+    scenario!(a_snapshot_that_overflowed_is_refused).on_demand(),
+    scenario!(a_snapshot_that_overflows_meanwhile_ends_the_extract).on_demand(),
 ];
 
 /// The kernel may take so long to merge all of the streams.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     scenario!(a_mounted_volume_is_replicated_while_it_is_written_to),
-    scenario!(one_of_two_targets_is_away_for_three_rounds),
-    scenario!(a_full_snapshot_is_told_and_costs_no_full_copy),
-    scenario!(a_stale_page_of_the_table_loses_nothing),
-    scenario!(a_regular_file_is_a_target),
-    scenario!(the_other_node_of_the_site_goes_on),
-    scenario!(a_sender_that_dies_at_three_steps),
+    scenario!(one_of_two_targets_is_away_for_three_rounds).on_demand(),
+    scenario!(a_full_snapshot_is_told_and_costs_no_full_copy).on_demand(),
+    scenario!(a_stale_page_of_the_table_loses_nothing).on_demand(),
+    scenario!(a_regular_file_is_a_target).on_demand(),
+    scenario!(the_other_node_of_the_site_goes_on).on_demand(),
+    scenario!(a_sender_that_dies_at_three_steps).on_demand(),
     scenario!(a_sender_that_dies_at_any_step).on_demand(),
     scenario!(twenty_rounds).on_demand(),
 ];

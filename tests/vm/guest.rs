@@ -273,8 +273,12 @@ impl Node<'_> {
         let end = Instant::now() + Duration::from_secs(60);
         for vg in vgs {
             // its mounts go a moment after its processes
-            while !Command::new("vgchange").args(["-q", "-a", "n", vg]).output().unwrap().status.success() {
-                assert!(Instant::now() < end, "{vg} is still in use");
+            loop {
+                let said = said(Command::new("vgchange").args(["-q", "-a", "n", vg]).output().unwrap());
+                if said.code == 0 {
+                    break;
+                }
+                assert!(Instant::now() < end, "{vg} is still in use: {}", said.stderr);
                 std::thread::sleep(Duration::from_millis(200));
             }
         }

@@ -5,8 +5,8 @@ use crate::{Scenario, scenario};
 
 pub const ALL: &[Scenario] = &[
     scenario!(a_shared_group_moves_and_is_refused_while_its_owner_is_silent),
-    scenario!(a_stop_unmaps_partitions_and_names_who_holds_what),
-    scenario!(what_is_half_there_is_told),
+    scenario!(a_stop_unmaps_partitions_and_names_who_holds_what).on_demand(),
+    scenario!(what_is_half_there_is_told).on_demand(),
     scenario!(always_on),
 ];
 
