@@ -68,7 +68,7 @@ impl<'a> Bed<'a> {
         assert_eq!(peer.hash(&volume), self.a.hash(&format!("{}_osvc_snap1", self.volume(self.a))));
         let vg = format!("{}_{}", self.name, peer.name);
         peer.sh(&format!(
-            "lvcreate -q -s -L 12M -n look {vg}/data >/dev/null; trap 'umount /mnt 2>/dev/null; lvremove -q -f {vg}/look >/dev/null' EXIT
+            "lvcreate -q -s -L 12M -n look {vg}/data >/dev/null; trap 'cd /; umount /mnt 2>/dev/null; lvremove -q -f {vg}/look >/dev/null' EXIT
              fsck.ext4 -p /dev/{vg}/look >/dev/null || test $? = 1; fsck.ext4 -fn /dev/{vg}/look >/dev/null
              mount -o ro /dev/{vg}/look /mnt; if test -e /mnt/sums; then cd /mnt; sha256sum --quiet -c sums; cd /; fi"
         ));
@@ -77,7 +77,7 @@ impl<'a> Bed<'a> {
     /// Writes files one after the other, and the sum of each when it is on the disk.
     fn writer(&self) -> std::process::Child {
         self.a.spawn(&format!(
-            "cd /srv/{0}; n=0; while ! test -e /tmp/stop.{0}; do n=$((n+1)); f=f$((n%20)).$n; rm -f f$((n%20)).*; sed -i \"/ f$((n%20))[.]/d\" sums 2>/dev/null || true
+            "cd /srv/{0}; n=0; while ! test -e /tmp/stop.{0}; do n=$((n+1)); f=f$((n%20)).$n; sed -i \"/ f$((n%20))[.]/d\" sums 2>/dev/null || true; rm -f f$((n%20)).*
              head -c 40000 /dev/urandom >$f; sync $f; sha256sum $f >>sums; sync sums; done",
             self.name
         ))
