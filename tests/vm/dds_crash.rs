@@ -7,7 +7,7 @@ use crate::{Scenario, scenario};
 use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
-    scenario!(a_target_that_dies_has_the_old_or_the_new),
+    scenario!(a_target_that_dies_has_the_old_or_the_new).on_demand(),
     scenario!(the_power_goes_while_it_is_applied, then: [the_target_alone_finishes]).on_demand(),
     scenario!(every_step_of_the_target).on_demand(),
 ];

@@ -4,7 +4,7 @@
 use crate::guest::{Guest, Node};
 use crate::{Scenario, scenario};
 
-pub const ALL: &[Scenario] = &[scenario!(away_and_home)];
+pub const ALL: &[Scenario] = &[scenario!(away_and_home).on_demand()];
 
 /// A filesystem on a volume that dds replicates.
 pub fn service(nodes: [Node; 2], name: &str, mib: usize) {
