@@ -170,7 +170,11 @@ pub fn end_receivers(service: &Service, host: &Host, log: &Logger, options: &Opt
             }
             Err(held) => held,
         };
-        log.warning(format!("a peer is sending {} to this node ({held}): ending it before the start. the copy may be incomplete", res.rid));
+        let then = match res.sync().is_some_and(crate::sync::SyncDriver::staged) {
+            true => "what is not whole of it is dropped",
+            false => "the copy may be incomplete",
+        };
+        log.warning(format!("a peer is sending {} to this node ({held}): ending it before the start. {then}", res.rid));
         held.signal(Signal::SIGTERM);
         let lock = match Lock::try_for(&path, RECEIVER_GRACE)? {
             Ok(lock) => lock,

@@ -217,6 +217,17 @@ pub fn mark(service: &str, rid: &str) -> String {
     format!("svcmgr:{}", name.to_lowercase().chars().map(plain).collect::<String>())
 }
 
+/// Where a sync puts what is not in its place yet: this dataset, below the parent of the copy.
+pub fn stage(mark: &str) -> String {
+    mark.replace(':', ".")
+}
+
+/// `dataset` is in such a place of a sync of `service`.
+pub fn is_staged(service: &str, dataset: &str) -> bool {
+    let prefix = stage(&mark(service, "sync#"));
+    dataset.split('/').any(|part| part.starts_with(&prefix))
+}
+
 /// zfs(8) is here.
 pub fn is_installed() -> bool {
     which::which("zfs").is_ok() || ["/usr/sbin/zfs", "/sbin/zfs", "/usr/local/sbin/zfs"].iter().any(|p| std::path::Path::new(p).exists())
@@ -248,5 +259,10 @@ mod tests {
     #[test]
     fn marks_are_names_that_zfs_takes() {
         assert_eq!(mark("Z3.opensvc.com", "sync#1"), "svcmgr:z3.opensvc.com.sync.1");
+        assert!(
+            is_staged("svc1", "p/svcmgr.svc1.sync.1/new/sub")
+                && !is_staged("svc1", "p/svcmgr.svc2.sync.1/new")
+                && !is_staged("svc1", "p/d")
+        );
     }
 }

@@ -58,8 +58,11 @@ impl Zfs {
         self.there(cx).filter(|m| dataset_of(m) == Some(&self.dev))
     }
 
+    /// Something else is mounted there. Not what a receiver that was killed has left: an old zfs mounts what it receives,
+    /// and the next receiver or start unmounts that.
     fn foreign(&self, cx: &Cx) -> Option<Mount> {
-        self.there(cx).filter(|m| m.fstype != "autofs" && dataset_of(m) != Some(&self.dev))
+        let other = |m: &Mount| dataset_of(m).is_none_or(|d| d != self.dev && !zfs::is_staged(cx.service, d));
+        self.there(cx).filter(|m| m.fstype != "autofs" && other(m))
     }
 
     /// What is mounted below the mount point, deepest first; and whether it is a dataset below ours.

@@ -2,6 +2,7 @@
 //! They need root and some seconds each, so `cargo test` leaves them out; `make test` or
 //! `cargo test --test nodes` runs them.
 #![allow(
+    clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -44,7 +45,10 @@ mod tutorial;
 mod where_is;
 mod writer;
 mod zfs;
+mod zfs_cut;
+mod zfs_dies;
 mod zfs_faults;
+mod zfs_table;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {

@@ -2,6 +2,7 @@
 //! that are behind; both ways of a takeover.
 
 use crate::bed::Nodes;
+use crate::zfs_table::Table;
 
 pub const NODES: [&str; 2] = ["osol1", "osol2"];
 
@@ -51,6 +52,17 @@ pub fn nodes(names: &[&str], service: &str, size: &str) -> Nodes {
         bed.write(node, "/disk/tools", TOOLS);
     }
     bed.service(names, "svc1", service);
+    bed
+}
+
+/// Nodes with the pool z each.
+pub fn zfs_nodes(names: &[&str], size: &str) -> Nodes {
+    let bed = Nodes::with_svcmgr(names);
+    for node in names {
+        bed.zfs(node, "");
+        bed.sh(node, &format!("truncate -s {size} /disk/z.img; zpool create z /disk/z.img 2>&1"));
+        bed.write(node, "/disk/tools", TOOLS);
+    }
     bed
 }
 
@@ -201,12 +213,7 @@ target = drpnodes
 
 fn three(service: &str) -> Nodes {
     let names = ["n1", "n2", "n3"];
-    let bed = Nodes::with_svcmgr(&names);
-    for node in names {
-        bed.zfs(node, "");
-        bed.sh(node, "truncate -s 256M /disk/z.img; zpool create z /disk/z.img 2>&1");
-        bed.write(node, "/disk/tools", TOOLS);
-    }
+    let bed = zfs_nodes(&names, "256M");
     bed.service(&names, "svc1", service);
     bed.sh("n1", "zfs create z/d; svc1 start 2>&1; echo 1 >/srv/d/f; svc1 sync full 2>&1");
     bed
@@ -215,10 +222,12 @@ fn three(service: &str) -> Nodes {
 #[test]
 fn who_was_away_gets_what_it_lacks() {
     let bed = three(THREE);
+    let mut table = Table::new(&bed);
     bed.ctl("cut", &["n3"]);
     for round in 2..=4 {
         let said = bed.run("n1", &format!("echo {round} >/srv/d/f; svc1 sync update --force"));
         assert!(said.code == 1 && said.stderr.contains("n3"), "{}", said.stderr);
+        table.fault(&format!("n3 is away, round {round}"), &said);
         assert_eq!(sh(&bed, "n1", "content z/d sent"), sh(&bed, "n2", "content z/d sent"));
     }
     let names = bed.sh("n1", "zfs list -H -t snapshot -o name | sed -E 's/[0-9]{6,}/GUID/'");
@@ -229,6 +238,8 @@ fn who_was_away_gets_what_it_lacks() {
     bed.until("n1", std::time::Duration::from_secs(20), "ssh n3 true");
     let said = bed.run("n1", "echo 5 >/srv/d/f; svc1 sync update --force");
     assert_eq!(said.code, 0, "{}", said.stderr);
+    table.fault("it is back", &said);
+    table.done("zfs_faults_away");
     let sends: Vec<String> = commands(&said.stderr).into_iter().filter(|c| c.contains("send")).collect();
     assert!(
         sends.iter().any(|c| c.contains("-i z/d@sent.GUID z/d@tosend | n3"))

@@ -2,7 +2,7 @@
 
 use super::base::{self, Plan};
 use super::{Zfs, source};
-use crate::cmd::{Cmd, Meter, Output, Remote, Stage, system};
+use crate::cmd::{Cmd, End, Meter, Output, Remote, Stage, system};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::zfs::{self, Tree};
@@ -153,7 +153,7 @@ fn failure(cx: &Cx, job: &Job, out: &Output) -> Error {
     let (peer, name, rid) = (&job.peer, cx.service, cx.rid);
     if text.contains("has been modified") || text.contains("does not match incremental source") {
         return Error::text(format!(
-            "{rid} of {name} is not sent from {0} to {peer}: {peer} has writes of its own\n  why: its zfs says that the data there were written to since they came from {0}\n  at stake: what was written there: amount unknown\n  to do: on {0}: svcmgr -s {name} sync update --rid {rid} --force --abandon {peer}   (gives those writes up)",
+            "{rid} of {name} is not sent from {0} to {peer}: {peer} has writes of its own\n  why:      its zfs says that the data there were written to since they came from {0}\n  at stake: what was written there: amount unknown\n  type:     on {0}: svcmgr -s {name} sync update --rid {rid} --force --abandon {peer}   (gives those writes up)",
             cx.host.node
         ));
     }
@@ -171,13 +171,23 @@ fn cause(cx: &Cx, job: &Job, out: &Output) -> String {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    // the receiver's word before that of the sender, to whom it is a broken pipe
+    spoken(&job.peer, out)
+}
+
+/// The receiver's word before that of the sender, to whom it is a broken pipe. A receiver that has none was killed: ssh
+/// ends with 255 then.
+fn spoken(peer: &str, out: &Output) -> String {
     let failed: Vec<&Stage> = out.stages.iter().filter(|s| !s.ok()).collect();
-    let speaks = failed.iter().rev().find(|s| !s.stderr.trim().is_empty()).or(failed.last());
-    speaks.map_or_else(String::new, |stage| {
-        let lines: Vec<&str> = stage.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        if lines.is_empty() { stage.why() } else { lines.join(" ") }
-    })
+    let words = |stage: &Stage| {
+        let done = |l: &&str| l.get(8..14) != Some(" INFO ");
+        stage.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).filter(done).collect::<Vec<_>>().join(" ")
+    };
+    let pipe = |s: &Stage| s.end == End::Signaled(13) || s.stderr.to_lowercase().contains("broken pipe");
+    if failed.iter().rev().all(|s| pipe(s) || (s.end == End::Exited(255) && words(s).is_empty())) && !failed.is_empty() {
+        return format!("what receives it on {peer} was killed, or the node died");
+    }
+    let speaks = failed.iter().rev().find(|s| !words(s).is_empty()).or(failed.last());
+    speaks.map_or_else(String::new, |stage| if words(stage).is_empty() { stage.why() } else { words(stage) })
 }
 
 /// Has the peer make its replica of what has arrived.
@@ -228,6 +238,23 @@ pub(super) fn verify(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_knows_why_it_failed() {
+        let stage = |end: End, stderr: &str| Stage { argv: vec!["ssh".into()], end, stderr: stderr.into() };
+        let of = |sender: &str, receiver: Stage| {
+            spoken("n2", &Output { stages: vec![stage(End::Exited(1), sender), receiver], ..Output::default() })
+        };
+        let pipe = "warning: cannot send 'p/d@tosend': Broken pipe\n";
+        assert_eq!(of(pipe, stage(End::Exited(1), "cannot receive: out of space\n")), "cannot receive: out of space");
+        assert_eq!(of(pipe, stage(End::Exited(255), "")), "what receives it on n2 was killed, or the node died");
+        assert_eq!(of("cannot open 'p/d@sent'", stage(End::Exited(0), "")), "cannot open 'p/d@sent'");
+        let log = "19:02:23 INFO    SVC1.SYNC#1  zfs destroy -r q/d@sent\n";
+        let out = |end, stderr: &str| spoken("n2", &Output { stages: vec![stage(end, stderr)], ..Output::default() });
+        assert_eq!(out(End::Exited(255), log), "what receives it on n2 was killed, or the node died");
+        assert_eq!(out(End::Exited(1), &format!("{log}it is busy")), "it is busy");
+        assert_eq!(out(End::Exited(1), log), "ssh: exit status 1: 19:02:23 INFO    SVC1.SYNC#1  zfs destroy -r q/d@sent");
+    }
 
     #[test]
     fn what_a_zfs_can_is_in_its_usage() {

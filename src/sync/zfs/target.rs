@@ -245,7 +245,7 @@ impl Zfs {
     /// Beside `dataset`: the folder of what is not in its place, the new one, the old one.
     fn stage(&self, cx: &Cx, dataset: &str) -> (String, String, String) {
         let parent = dataset.rsplit_once('/').map_or(dataset, |(parent, _)| parent);
-        let stage = format!("{parent}/{}", self.mark(cx).replace(':', "."));
+        let stage = format!("{parent}/{}", zfs::stage(&self.mark(cx)));
         (stage.clone(), format!("{stage}/new"), format!("{stage}/old"))
     }
 
