@@ -1,6 +1,7 @@
 //! All that a driver may touch: runner, clock, node, paths, facts of the host read once, peers.
 
 pub mod boot;
+pub mod btrfs;
 pub mod busy;
 pub mod device;
 pub mod disks;

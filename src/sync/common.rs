@@ -1,16 +1,18 @@
 //! What the block, subvolume and image drivers share: `target`, the state file, the question.
 
 use super::schedule::Schedule;
-use super::{Class, Job, Sent, SyncDriver, View, Way};
+use super::{Class, Job, OnProgress, Progress, View, Way};
+use crate::cmd::{End, Output, Stage, system};
 use crate::config::scope::Params;
-use crate::error::Error;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
-use crate::state::{gate, replica, stamp};
+use crate::state::{replica, stamp};
 use crate::status::Status;
 use chrono::{DateTime, Local};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The classes `target` names, each once, in file order. Other words are ignored.
 pub fn targets(p: &Params) -> Vec<Class> {
@@ -37,58 +39,6 @@ pub(super) fn target_list(targets: &[Class]) -> String {
 /// The 2014 line for a sync section without `key`.
 pub fn required<'a>(p: &Params<'a>, key: &str) -> Result<&'a str, String> {
     p.text(key).ok_or_else(|| format!("config file section {} must have {key} set", p.section))
-}
-
-/// A replication of `src` to `dst` that this version sees and a later one sends: its row, from the state file.
-pub struct Cold {
-    driver: &'static str,
-    /// As written.
-    pub src: String,
-    /// Where to, on the target.
-    pub dst: String,
-    targets: Vec<Class>,
-    schedule: Schedule,
-}
-
-impl Cold {
-    /// From a section; `dst` is `src` when it is not set. The error is the 2014 line for a missing keyword.
-    pub fn of(p: &Params, driver: &'static str) -> Result<Self, String> {
-        let src = required(p, "src")?;
-        required(p, "target")?;
-        let dst = p.text("dst").unwrap_or(src);
-        Ok(Self { driver, src: src.into(), dst: dst.into(), targets: targets(p), schedule: Schedule::of(p.config, p.section) })
-    }
-}
-
-impl SyncDriver for Cold {
-    fn label(&self) -> String {
-        format!("{} of {} to {}", self.driver, self.src, target_list(&self.targets))
-    }
-
-    fn targets(&self) -> &[Class] {
-        &self.targets
-    }
-
-    fn schedule(&self) -> &Schedule {
-        &self.schedule
-    }
-
-    /// When the state file says the data were frozen.
-    fn last(&self, cx: &Cx, _peer: &str) -> Option<DateTime<Local>> {
-        state_file_date(cx, self.driver)
-    }
-
-    fn status(&self, cx: &Cx, _view: &View) -> Probe {
-        state_file_status(cx, self.driver, &self.schedule)
-    }
-
-    fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
-        gate::Detail { driver: self.driver.into(), dst: Some(self.dst.clone()), ..gate::Detail::default() }
-    }
-
-    fn send(&self, _cx: &Cx, _job: &Job) -> crate::error::Result<Sent> {
-        Err(not_yet(self.driver))
-    }
 }
 
 /// `var/NAME_RID_DRIVER_state`, of 2014: `DATE;ID`.
@@ -146,11 +96,6 @@ pub fn no_way_back(way: &Way, driver: &str) -> String {
     format!("{} ({driver}) cannot be sent back from {from} to {to} by this version", way.here.section)
 }
 
-/// The error of a transfer whose driver comes with a later version.
-pub fn not_yet(driver: &str) -> Error {
-    Error::text(format!("{driver} transfers are not supported by this version"))
-}
-
 /// `812.0 B`, `1.2 MB`: of a thousand each.
 pub fn spoken_bytes(n: u64) -> String {
     let mut value = n as f64;
@@ -180,4 +125,60 @@ pub fn unfinished(cx: &Cx, view: &View) -> Vec<String> {
     let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
     let failed = sent.into_iter().filter(|(peer, _)| sends && cx.scope.peers().any(|p| p == peer));
     failed.filter_map(|(peer, sent)| Some(format!("last sync to {peer} failed: {}", sent.why?))).collect()
+}
+
+/// Tells who watches of what has passed, and keeps the number; `before`: what passed of the same transfer before.
+pub(super) fn told(cx: &Cx, job: &Job, (passed, before): (Arc<AtomicU64>, u64), total: Option<u64>) -> Arc<dyn Fn(u64) + Send + Sync> {
+    let (peer, rid, begun) = (job.peer.clone(), cx.rid.to_owned(), Instant::now());
+    let tell: Option<OnProgress> = job.progress.clone();
+    Arc::new(move |n| {
+        passed.store(n, Ordering::SeqCst);
+        if let Some(tell) = &tell {
+            tell(Progress { peer: peer.clone(), rid: rid.clone(), words: progress(before + n, total, begun.elapsed()) });
+        }
+    })
+}
+
+/// Why a pipe to a peer failed: in the words of the side where it began.
+pub(super) fn cause(cx: &Cx, job: &Job, out: &Output) -> String {
+    if system::interrupted() {
+        return "interrupted by signal".into();
+    }
+    // the end of the shared connection may be noticed a moment later
+    for _ in 0..20 {
+        if cx.host.peers.lost(&job.peer) {
+            return format!("the connection to {} was lost", job.peer);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    spoken(&job.peer, out)
+}
+
+/// The receiver's word before that of the sender, to whom it is a broken pipe. A receiver that has none was killed: ssh
+/// ends with 255 then.
+pub(super) fn spoken(peer: &str, out: &Output) -> String {
+    let failed: Vec<&Stage> = out.stages.iter().filter(|s| !s.ok()).collect();
+    let words = |stage: &Stage| {
+        let done = |l: &&str| l.get(8..14) != Some(" INFO ");
+        stage.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).filter(done).collect::<Vec<_>>().join(" ")
+    };
+    let pipe = |s: &Stage| s.end == End::Signaled(13) || s.stderr.to_lowercase().contains("broken pipe");
+    if failed.iter().rev().all(|s| pipe(s) || (s.end == End::Exited(255) && words(s).is_empty())) && !failed.is_empty() {
+        return format!("what receives it on {peer} was killed, or the node died");
+    }
+    let speaks = failed.iter().rev().find(|s| !words(s).is_empty()).or(failed.last());
+    speaks.map_or_else(String::new, |stage| if words(stage).is_empty() { stage.why() } else { words(stage) })
+}
+
+/// A line of another node's log, of this level.
+fn is_told(line: &str, level: &str) -> bool {
+    line.split_whitespace().nth(1) == Some(level)
+}
+
+/// What the receiver warns of is said here too: who works is here.
+pub(super) fn relay(cx: &Cx, job: &Job, out: &Output) {
+    for line in out.stages.iter().flat_map(|s| s.stderr.lines()).filter(|l| is_told(l, "WARNING")) {
+        let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+        cx.log.warning(format!("{}: {}", job.peer, words.join(" ")));
+    }
 }

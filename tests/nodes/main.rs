@@ -15,6 +15,7 @@
 #[path = "../bed/nodes.rs"]
 mod bed;
 
+mod btrfs;
 mod bulk;
 mod clean;
 mod copies;

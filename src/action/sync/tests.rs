@@ -377,20 +377,6 @@ fn a_production_service_elsewhere_sends_nothing() {
 }
 
 #[test]
-fn drivers_of_later_versions_say_so() {
-    let bench = Bench::new("nodes = n1 n2\n", "", &format!("{UP}[sync#1]\ntype = btrfs\nsrc = a:b\ntarget = nodes\n"), |w| {
-        Replay::default().always(&w.gate("n2"), 0, KNOWN)
-    });
-    let (lines, ok) = bench.run("sync_full", &forced());
-    assert_eq!((lines, ok), (vec!["ERROR SVC1.SYNC#1 btrfs transfers are not supported by this version".to_owned()], false));
-    let (lines, ok) = bench.run("sync_verify", &forced());
-    assert_eq!(
-        (lines, ok),
-        (vec!["ERROR SVC1.SYNC#1 sync#1 cannot be verified: its driver has no way to compare the copies".to_owned()], false)
-    );
-}
-
-#[test]
 fn another_user_on_the_peer_works_through_sudo() {
     let conf = NodeConf::parse("node.conf".as_ref(), b"[node]\nruser = opc\n").unwrap();
     let peers = crate::host::peers::Peers::new(&conf);

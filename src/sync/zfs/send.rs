@@ -2,11 +2,11 @@
 
 use super::base::{self, Plan};
 use super::{Zfs, source};
-use crate::cmd::{Cmd, End, Meter, Output, Remote, Stage, system};
+use crate::cmd::{Cmd, Meter, Output, Remote};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::zfs::{self, Tree};
-use crate::sync::{Job, Mode, OnProgress, Progress, Sent, common};
+use crate::sync::{Job, Mode, Sent, common};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -56,8 +56,8 @@ fn remote(zfs: &Zfs, cx: &Cx, job: &Job, words: &[&str]) -> Result<(Remote, Vec<
 fn there(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<Option<Tree>> {
     let (remote, argv) = remote(zfs, cx, job, &["list"])?;
     let out = cx.probe(&Cmd::probe(argv).on(&remote).timeout(LOOK));
-    let tree =
-        zfs::answer(&out, &zfs.dst).map_err(|_| Error::text(format!("{} does not say what it has: {}", job.peer, cause(cx, job, &out))))?;
+    let tree = zfs::answer(&out, &zfs.dst)
+        .map_err(|_| Error::text(format!("{} does not say what it has: {}", job.peer, common::cause(cx, job, &out))))?;
     Ok(tree.map(|t| if zfs.recursive { t } else { t.alone() }))
 }
 
@@ -97,7 +97,7 @@ fn carry(zfs: &Zfs, cx: &Cx, job: &Job, src: &str, plan: &Plan) -> Result<(u64, 
     }
     let (remote, argv) = remote(zfs, cx, job, &there)?;
     let passed = Arc::new(AtomicU64::new(0));
-    let meter = Meter { limit: zfs.bwlimit, told: told(cx, job, passed.clone(), total.filter(|_| !zfs.compress)) };
+    let meter = Meter { limit: zfs.bwlimit, told: common::told(cx, job, (passed.clone(), 0), total.filter(|_| !zfs.compress)) };
     let first = Cmd::change(send).unbounded();
     let receive = Cmd::change(argv).on(&remote);
     let cmd = match zfs.compress {
@@ -136,17 +136,6 @@ fn estimate(cx: &Cx, send: &[String]) -> Option<u64> {
     text.lines().chain(said.lines()).filter_map(|l| l.strip_prefix("size")?.trim().parse().ok()).next_back()
 }
 
-fn told(cx: &Cx, job: &Job, passed: Arc<AtomicU64>, total: Option<u64>) -> Arc<dyn Fn(u64) + Send + Sync> {
-    let (peer, rid, begun) = (job.peer.clone(), cx.rid.to_owned(), Instant::now());
-    let tell: Option<OnProgress> = job.progress.clone();
-    Arc::new(move |n| {
-        passed.store(n, Ordering::SeqCst);
-        if let Some(tell) = &tell {
-            tell(Progress { peer: peer.clone(), rid: rid.clone(), words: common::progress(n, total, begun.elapsed()) });
-        }
-    })
-}
-
 /// Why it failed: said at the end where it began.
 fn failure(cx: &Cx, job: &Job, out: &Output) -> Error {
     let text = out.stages.iter().map(|s| s.stderr.as_str()).collect::<Vec<_>>().join("\n");
@@ -157,37 +146,7 @@ fn failure(cx: &Cx, job: &Job, out: &Output) -> Error {
             cx.host.node
         ));
     }
-    Error::text(format!("node {peer} synchronization failed: {}", cause(cx, job, out)))
-}
-
-fn cause(cx: &Cx, job: &Job, out: &Output) -> String {
-    if system::interrupted() {
-        return "interrupted by signal".into();
-    }
-    // the end of the shared connection may be noticed a moment later
-    for _ in 0..20 {
-        if cx.host.peers.lost(&job.peer) {
-            return format!("the connection to {} was lost", job.peer);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    spoken(&job.peer, out)
-}
-
-/// The receiver's word before that of the sender, to whom it is a broken pipe. A receiver that has none was killed: ssh
-/// ends with 255 then.
-fn spoken(peer: &str, out: &Output) -> String {
-    let failed: Vec<&Stage> = out.stages.iter().filter(|s| !s.ok()).collect();
-    let words = |stage: &Stage| {
-        let done = |l: &&str| l.get(8..14) != Some(" INFO ");
-        stage.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).filter(done).collect::<Vec<_>>().join(" ")
-    };
-    let pipe = |s: &Stage| s.end == End::Signaled(13) || s.stderr.to_lowercase().contains("broken pipe");
-    if failed.iter().rev().all(|s| pipe(s) || (s.end == End::Exited(255) && words(s).is_empty())) && !failed.is_empty() {
-        return format!("what receives it on {peer} was killed, or the node died");
-    }
-    let speaks = failed.iter().rev().find(|s| !words(s).is_empty()).or(failed.last());
-    speaks.map_or_else(String::new, |stage| if words(stage).is_empty() { stage.why() } else { words(stage) })
+    Error::text(format!("node {peer} synchronization failed: {}", common::cause(cx, job, out)))
 }
 
 /// Has the peer make its replica of what has arrived.
@@ -202,7 +161,7 @@ pub(super) fn apply(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
     if out.ok() {
         Ok(())
     } else {
-        Err(Error::text(format!("{} has all of it and could not put it in place: {}", job.peer, cause(cx, job, &out))))
+        Err(Error::text(format!("{} has all of it and could not put it in place: {}", job.peer, common::cause(cx, job, &out))))
     }
 }
 

@@ -1,0 +1,261 @@
+//! btrfs(8) as drivers see it: subvolumes and what they come of, read in two calls; the top of a filesystem, mounted while
+//! somebody works on it and no longer.
+
+use super::Cx;
+use super::facts::Mount;
+use super::lock::Lock;
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::log::Level;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a node lacks that has no btrfs(8).
+pub const NOT_INSTALLED: &str = "btrfs is not installed: install btrfs-progs";
+
+/// How long a change may take: a mount after a crash replays a log, a sync writes what there is.
+const CHANGE: Duration = Duration::from_secs(900);
+/// How long blkid may take: it looks at every disk.
+const LOOK: Duration = Duration::from_secs(20);
+/// How long another process may take to mount or to unmount.
+const OTHERS: Duration = Duration::from_secs(60);
+
+/// A subvolume, as `btrfs subvolume list` tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subvolume {
+    /// Its number in this filesystem: what mountinfo has as `subvolid`.
+    pub id: u64,
+    /// From the top of the filesystem.
+    pub path: String,
+    /// What it is, here alone.
+    pub uuid: String,
+    /// The subvolume it is a snapshot of.
+    pub parent: Option<String>,
+    /// What it was where it was sent from: set when all of it has been received.
+    pub received: Option<String>,
+    /// The transaction that changed it last.
+    pub generation: u64,
+    /// The transaction that made it.
+    pub made: u64,
+    /// Nobody can write to it.
+    pub read_only: bool,
+}
+
+impl Subvolume {
+    /// What it is on every filesystem it was sent to, as `btrfs receive` finds it.
+    pub fn image(&self) -> &str {
+        self.received.as_deref().unwrap_or(&self.uuid)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (fields, path) = line.split_once(" path ")?;
+        let words: Vec<&str> = fields.split_whitespace().collect();
+        let get = |key: &str| words.get(words.iter().position(|w| *w == key)? + 1).copied();
+        let uuid = |key: &str| get(key).filter(|u| *u != "-").map(str::to_owned);
+        Some(Self {
+            id: get("ID")?.parse().ok()?,
+            path: path.to_owned(),
+            uuid: uuid("uuid")?,
+            parent: uuid("parent_uuid"),
+            received: uuid("received_uuid"),
+            generation: get("gen")?.parse().ok()?,
+            made: get("cgen")?.parse().ok()?,
+            read_only: false,
+        })
+    }
+}
+
+/// All subvolumes of the filesystem that is mounted at `at`, the oldest first.
+pub fn list(cx: &Cx, at: &str) -> Result<Vec<Subvolume>> {
+    let ask = |more: &[&str]| {
+        let words = [&["btrfs", "subvolume", "list"], more, &["-p", "-c", "-g", "-u", "-q", "-R", at]].concat();
+        let out = cx.probe(&Cmd::probe(words));
+        match out.failure() {
+            None => Ok(out.text().lines().filter_map(Subvolume::parse).collect::<Vec<_>>()),
+            Some(stage) => Err(Error::text(format!("the subvolumes below {at} are not known: {}", stage.why()))),
+        }
+    };
+    let fixed = ask(&["-r"])?;
+    let mut all = ask(&[])?;
+    all.iter_mut().for_each(|s| s.read_only = fixed.iter().any(|f| f.id == s.id));
+    all.sort_by_key(|s| (s.made, s.id));
+    Ok(all)
+}
+
+/// btrfs(8) is here.
+pub fn is_installed() -> bool {
+    crate::cmd::find("btrfs").is_some()
+}
+
+/// The devices of the one btrfs filesystem with this label.
+pub fn devices(cx: &Cx, label: &str) -> Result<Vec<String>> {
+    if !is_installed() {
+        return Err(Error::text(format!("{NOT_INSTALLED} on {}", cx.host.node)));
+    }
+    let out = cx.probe(&Cmd::probe(["blkid", "-o", "export", "-t", &format!("LABEL={label}")]).timeout(LOOK));
+    let text = out.text();
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for block in text.split("\n\n") {
+        let get = |key: &str| block.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
+        if let (Some(dev), Some(uuid), Some("btrfs")) = (get("DEVNAME"), get("UUID"), get("TYPE")) {
+            found.entry(uuid).or_default().push(dev.to_owned());
+        }
+    }
+    let node = &cx.host.node;
+    match (found.len(), found.pop_first()) {
+        (1, Some((_, devices))) => Ok(devices),
+        (0, _) | (_, None) => Err(Error::text(format!(
+            "no btrfs filesystem on {node} has the label {label}: is its disk there? blkid -t LABEL={label}. to name one: btrfs filesystem label DEVICE {label}"
+        ))),
+        (_, Some((uuid, devices))) => {
+            let others = found.iter().map(|(uuid, devices)| format!("{} ({uuid})", devices.join(" ")));
+            let all: Vec<String> = [format!("{} ({uuid})", devices.join(" "))].into_iter().chain(others).collect();
+            Err(Error::text(format!(
+                "several btrfs filesystems on {node} have the label {label}: {}. give the others another one: btrfs filesystem label DEVICE NAME",
+                all.join(", ")
+            )))
+        }
+    }
+}
+
+/// A mount point of the filesystem with this label, whatever of it is mounted there; nothing is mounted for it.
+pub fn mounted(cx: &Cx, label: &str) -> Option<Mount> {
+    let devices = devices(cx, label).ok()?;
+    cx.host.facts.mounts().iter().find(|m| m.fstype == "btrfs" && devices.contains(&m.source)).cloned()
+}
+
+/// The top of a filesystem, mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Top {
+    /// Where: `var/btrfs/LABEL`, as in 2014.
+    pub dir: String,
+}
+
+impl Top {
+    /// The path of what is `below` the top.
+    pub fn path(&self, below: &str) -> String {
+        format!("{}/{below}", self.dir)
+    }
+}
+
+/// The tops that this process holds: how often, and the file that tells other processes so.
+static HELD: Mutex<BTreeMap<PathBuf, (usize, File)>> = Mutex::new(BTreeMap::new());
+
+fn held() -> MutexGuard<'static, BTreeMap<PathBuf, (usize, File)>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn folder(cx: &Cx, label: &str) -> PathBuf {
+    cx.host.paths.var.join("btrfs").join(label)
+}
+
+/// One process at a time mounts or unmounts; each that works there has a shared lock on the second file.
+fn locks(cx: &Cx, label: &str) -> (PathBuf, PathBuf) {
+    let at = |what: &str| cx.host.paths.var.join("lock").join(format!("btrfs.{label}.{what}"));
+    (at("mount"), at("use"))
+}
+
+/// Mounts the top of the filesystem with this label, if nobody has. It stays until as many calls of [`let_go`]. `said`: the
+/// level of that in the log.
+pub fn hold(cx: &Cx, label: &str, said: Level) -> Result<Top> {
+    let dir = folder(cx, label);
+    let top = Top { dir: dir.to_string_lossy().into_owned() };
+    let mut held = held();
+    if let Some((count, _)) = held.get_mut(&dir) {
+        *count += 1;
+        return Ok(top);
+    }
+    let devices = devices(cx, label)?;
+    let (mount, using) = locks(cx, label);
+    let _one = Lock::wait(&mount, OTHERS)?;
+    cx.host.facts.forget();
+    match cx.host.facts.mount_at(&top.dir) {
+        Some(m) if m.fstype == "btrfs" && m.root == "/" && devices.contains(&m.source) => {}
+        Some(m) => return Err(Error::text(format!("{} holds {} ({}): umount it first", top.dir, m.source, m.fstype))),
+        None => {
+            std::fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+            if devices.len() > 1 {
+                cx.run_quiet(&Cmd::change(["btrfs", "device", "scan"]));
+            }
+            let device = devices.first().map_or("", String::as_str);
+            let cmd = Cmd::change(["mount", "-t", "btrfs", "-o", "subvolid=5", device, &top.dir]).timeout(CHANGE);
+            let out = cx.run_at(&cmd, said, Level::Debug);
+            out.failure().map_or(Ok(()), |stage| Err(Error::text(format!("{} failed: {}", cmd.line(), stage.why()))))?;
+        }
+    }
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&using).map_err(Error::io("open", &using))?;
+    file.lock_shared().map_err(Error::io("lock", &using))?;
+    held.insert(dir, (1, file));
+    Ok(top)
+}
+
+/// Undoes one [`hold`]: who is the last on this node unmounts it.
+pub fn let_go(cx: &Cx, label: &str) {
+    let dir = folder(cx, label);
+    let mut held = held();
+    match held.get_mut(&dir) {
+        Some((count, _)) if *count > 1 => *count -= 1,
+        Some(_) => _ = held.remove(&dir),
+        None => return,
+    }
+    if held.contains_key(&dir) {
+        return;
+    }
+    let (mount, using) = locks(cx, label);
+    let Ok(_one) = Lock::wait(&mount, OTHERS) else { return };
+    let last = File::open(&using).is_ok_and(|file| file.try_lock().is_ok());
+    if last {
+        // in use by nobody of ours: whoever keeps it mounted otherwise is not in the way
+        cx.run_quiet(&Cmd::change(["umount", &dir.to_string_lossy()]));
+    }
+}
+
+/// Works with the tops of these filesystems, which are held meanwhile.
+pub fn with<T>(cx: &Cx, labels: &[&str], work: impl FnOnce(&[Top]) -> Result<T>) -> Result<T> {
+    let mut tops = Vec::new();
+    let held = labels.iter().try_for_each(|label| hold(cx, label, Level::Debug).map(|top| tops.push(top)));
+    let done = held.and_then(|()| work(&tops));
+    labels.iter().take(tops.len()).for_each(|label| let_go(cx, label));
+    done
+}
+
+/// Changes something; the line is logged. The error says why it is not done.
+pub fn change(cx: &Cx, argv: &[&str]) -> Result<()> {
+    let cmd = Cmd::change(argv.iter().copied()).timeout(CHANGE);
+    cx.log.info(cmd.line());
+    let out = cx.host.runner.run(&cmd);
+    cx.host.facts.forget();
+    out.failure().map_or(Ok(()), |stage| Err(Error::text(format!("{} failed: {}", cmd.line(), stage.why()))))
+}
+
+/// Two paths change places: at each instant each of them is there.
+pub fn exchange(cx: &Cx, one: &str, other: &str) -> Result<()> {
+    #[cfg(debug_assertions)]
+    crate::steps::before("exchange");
+    cx.log.info(format!("exchange {one} {other}"));
+    renameat2(AT_FDCWD, Path::new(one), AT_FDCWD, Path::new(other), RenameFlags::RENAME_EXCHANGE)
+        .map_err(|e| Error::text(format!("{one} and {other} cannot change places: {e}")))?;
+    cx.host.facts.forget();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_as_btrfs_prints_it() {
+        let line = "ID 259 gen 49 cgen 35 parent 5 top level 5 parent_uuid 657ccc70-ac10-da4b-a5a6-1c559c35ad00 received_uuid -                                    uuid 06485d34-51a2-284d-88b6-8e8efb0367d1 path in/a path of@sent";
+        let one = Subvolume::parse(line).unwrap();
+        assert_eq!((one.id, one.generation, one.made, one.path.as_str()), (259, 49, 35, "in/a path of@sent"));
+        assert_eq!(one.parent.as_deref(), Some("657ccc70-ac10-da4b-a5a6-1c559c35ad00"));
+        assert_eq!((one.received.as_deref(), one.image()), (None, "06485d34-51a2-284d-88b6-8e8efb0367d1"));
+        let received = Subvolume { received: Some("b8".into()), ..one };
+        assert_eq!(received.image(), "b8");
+        assert_eq!(Subvolume::parse("nothing"), None);
+    }
+}

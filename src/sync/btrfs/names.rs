@@ -1,0 +1,123 @@
+//! What the subvolumes of a sync are called: places in the service file, snapshots beside them.
+
+use crate::config::scope::Params;
+use crate::rid::kind_of;
+
+/// A subvolume of the filesystem that has a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) label: String,
+    /// From the top of the filesystem.
+    pub(super) subvol: String,
+}
+
+impl Place {
+    fn parse(word: &str) -> Option<Self> {
+        let (label, subvol) = word.split_once(':')?;
+        let subvol = subvol.trim_matches('/');
+        let sound = !label.is_empty()
+            && !label.contains('/')
+            && !matches!(label, "." | "..")
+            && subvol.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        sound.then(|| Self { label: label.into(), subvol: subvol.into() })
+    }
+
+    /// As 2014 put its snapshots beside each other, at the top of the filesystem.
+    pub(super) fn flat(&self) -> String {
+        self.subvol.replace('/', "_")
+    }
+
+    /// One is the other, or in it.
+    fn overlaps(&self, other: &Self) -> bool {
+        let below = |of: &str, top: &str| of.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.label == other.label && (below(&self.subvol, &other.subvol) || below(&other.subvol, &self.subvol))
+    }
+}
+
+/// Of `LABEL:SUBVOL LABEL:SUBVOL`, all different. `key` is where it stands.
+pub(super) fn places(p: &Params, key: &str, text: &str) -> Result<Vec<Place>, String> {
+    let malformed = || format!("malformed {key} value in section {}: {text} (LABEL:SUBVOLUME)", p.section);
+    let places: Vec<Place> = text.split_whitespace().map(Place::parse).collect::<Option<_>>().ok_or_else(malformed)?;
+    let twice = places.iter().enumerate().find(|(i, one)| {
+        places.iter().take(*i).any(|other| one.overlaps(other) || (one.label == other.label && one.flat() == other.flat()))
+    });
+    match twice {
+        Some((_, place)) => Err(format!("{key} of section {} names {}:{} twice, or a part of it", p.section, place.label, place.subvol)),
+        None if places.is_empty() => Err(malformed()),
+        None => Ok(places),
+    }
+}
+
+/// Names of 2014, with the rid before them when another sync has snapshots of the same subvolumes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn of(p: &Params) -> Self {
+        let own = ends(p);
+        let shared = others(p).iter().any(|other| own.iter().any(|o| o.overlaps(other)));
+        Self { prefix: if shared { format!("{}.", p.section.replace('#', ".")) } else { String::new() } }
+    }
+
+    /// On its way.
+    pub(super) fn tosend(&self, flat: &str) -> String {
+        format!("{flat}@{}tosend", self.prefix)
+    }
+
+    /// What a peer has confirmed.
+    pub(super) fn sent(&self, flat: &str) -> String {
+        format!("{flat}@{}sent", self.prefix)
+    }
+
+    /// An older one that a peer may still have as its newest.
+    pub(super) fn kept(&self, flat: &str, image: &str) -> String {
+        format!("{flat}@{}sent.{image}", self.prefix)
+    }
+
+    /// The path is that of a snapshot of this sync, or of the one of 2014.
+    pub(super) fn are(&self, flat: &str, path: &str) -> bool {
+        let rest = path.strip_prefix(flat).and_then(|r| r.strip_prefix('@')).and_then(|r| r.strip_prefix(self.prefix.as_str()));
+        let uuid = |g: &str| !g.is_empty() && g.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        rest.is_some_and(|rest| matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(uuid))
+    }
+}
+
+/// Source and target of a btrfs sync.
+fn ends(p: &Params) -> Vec<Place> {
+    let words = |key: &str| p.text(key).unwrap_or_default().split_whitespace().filter_map(Place::parse).collect::<Vec<_>>();
+    [words("src"), words("dst")].concat()
+}
+
+/// Those of the other btrfs syncs of the service, as the same node resolves them.
+fn others(p: &Params) -> Vec<Place> {
+    let sections = p.config.env.sections().filter(|s| s.name != p.section && kind_of(&s.name) == Some("sync"));
+    let btrfs = sections.filter(|s| p.config.text(&s.name, "type") == Some("btrfs"));
+    btrfs.flat_map(|s| ends(&p.config.section(&s.name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_a_label_and_a_path() {
+        let place = Place::parse("svc1:a/b/").unwrap();
+        assert_eq!((place.label.as_str(), place.flat().as_str()), ("svc1", "a_b"));
+        for wrong in ["svc1", "svc1:", "svc1:/", ":a", "a/b:c", "svc1:a/../b", "svc1:a//b", "..:a"] {
+            assert_eq!(Place::parse(wrong), None, "{wrong}");
+        }
+        let of = |word: &str| Place::parse(word).unwrap();
+        assert!(of("s:a").overlaps(&of("s:a/b")) && !of("s:a").overlaps(&of("s:ab")) && !of("s:a").overlaps(&of("t:a")));
+    }
+
+    #[test]
+    fn what_is_ours() {
+        let plain = Names::default();
+        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", "d@sent.06485d34-51a2"));
+        assert!(!plain.are("d", "d@monday") && !plain.are("d", "e@sent") && !plain.are("d", "d@sent.x"));
+        let own = Names { prefix: "sync.2.".into() };
+        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", "0a")) && !own.are("d", "d@sent"));
+    }
+}
