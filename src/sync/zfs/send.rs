@@ -197,6 +197,8 @@ pub(super) fn verify(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cmd::{End, Stage};
+    use crate::sync::common::spoken;
 
     #[test]
     fn who_knows_why_it_failed() {
