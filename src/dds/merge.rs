@@ -7,6 +7,7 @@ use super::error::{Error, Result};
 use super::extract::{WORKERS, loads};
 use super::flow::{self, Feed, Load};
 use super::frame;
+use super::pace::Pace;
 use super::place::reason;
 use super::report::Report;
 use super::store::{Record, Store};
@@ -59,9 +60,10 @@ impl Input {
 /// Writes a store or a stream of 2010 to the destination. All of it is on the disk afterwards.
 pub fn classic(args: &Args, input: &Input) -> Result<Report> {
     let Some(dest) = &args.dest else { return Err(Error::usage("--merge", "needs --dest")) };
+    let pace = Pace::endless(args.progress);
     match input {
-        Input::Store(path) => rolled(path, dest),
-        Input::Stream(first, file) => streamed(first.chain(file), dest),
+        Input::Store(path) => rolled(path, dest, pace),
+        Input::Stream(first, file) => streamed(first.chain(file), dest, pace),
     }
 }
 
@@ -75,18 +77,18 @@ fn stdin() -> Result<File> {
 }
 
 /// A stream that is read once, from its begin to its end.
-fn streamed(input: impl Read, dest: &Path) -> Result<Report> {
+fn streamed(input: impl Read, dest: &Path, pace: Pace) -> Result<Report> {
     let dest = Dest::open(dest, false)?;
     let read = |feed: &Feed| {
         let (header, exceptions) = Reader::new(input, feed, dest.size())?.read()?;
         Ok(Report { exceptions, ..Report::of(header) })
     };
     let writers = if dest.is_device() { WORKERS } else { 1 }; // the kernel lets one at a time write to a file
-    applied(&dest, writers, read, |_| Ok(()), || Ok(()))
+    applied(&dest, writers, pace, read, |_| Ok(()), || Ok(()))
 }
 
 /// A stream in a file, or a store: its data are where its records say. The whole table is checked before the first write.
-fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
+fn rolled(cow: &Path, dest: &Path, pace: Pace) -> Result<Report> {
     let store = Store::open(cow)?;
     store.source().refuse_same(dest, "destination")?;
     let dest = Dest::open(dest, false)?;
@@ -104,7 +106,7 @@ fn rolled(cow: &Path, dest: &Path) -> Result<Report> {
         feed.send(fetch.load)?;
         Ok(report)
     };
-    applied(&dest, WORKERS, plan, |load| store.source().read_pieces(&mut load.buffer, &load.from), || store.still_valid())
+    applied(&dest, WORKERS, pace, plan, |load| store.source().read_pieces(&mut load.buffer, &load.from), || store.still_valid())
 }
 
 /// The whole table is good, for a destination of so many bytes.
@@ -160,6 +162,7 @@ impl Fetch<'_> {
 fn applied(
     dest: &Dest,
     workers: usize,
+    mut pace: Pace,
     fill: impl FnOnce(&Feed) -> Result<Report>,
     fetch: impl Fn(&mut Load) -> Result<()> + Sync,
     complete: impl FnOnce() -> Result<()>,
@@ -170,9 +173,14 @@ fn applied(
         written.fetch_add(load.pieces.iter().map(|p| p.len as u64).sum(), Ordering::Relaxed); // before: a write may fail half way
         dest.write_pieces(load.filled(), &load.pieces)
     };
-    let done = flow::spread(loads(), workers, fill, write, |_| Ok(())).and_then(|report| {
+    let tell = |load: &Load| {
+        pace.moved(load.pieces.iter().map(|p| p.len as u64).sum());
+        Ok(())
+    };
+    let done = flow::spread(loads(), workers, fill, write, tell).and_then(|report| {
         complete()?;
         dest.sync()?;
+        pace.end();
         Ok(report)
     });
     done.map_err(|e| match written.into_inner() {

@@ -19,7 +19,7 @@ pub struct Pace {
 
 #[derive(Debug)]
 struct Told {
-    total: u64,
+    total: Option<u64>,
     started: Instant,
     last: Instant,
     terminal: bool,
@@ -28,6 +28,15 @@ struct Told {
 impl Pace {
     /// At most `limit` bytes a second, of `total` bytes; `tell`: on stderr how far it is.
     pub fn new(limit: Option<u64>, tell: bool, total: u64) -> Self {
+        Self::of(limit, tell, Some(total))
+    }
+
+    /// Tells how far it is, of something whose end nobody knows.
+    pub fn endless(tell: bool) -> Self {
+        Self::of(None, tell, None)
+    }
+
+    fn of(limit: Option<u64>, tell: bool, total: Option<u64>) -> Self {
         let now = Instant::now();
         let told = tell.then(|| Told { total, started: now, last: now, terminal: std::io::stderr().is_terminal() });
         Self { limit: limit.filter(|l| *l > 0), due: now, moved: 0, told }
@@ -62,9 +71,14 @@ impl Pace {
 impl Told {
     fn say(&self, moved: u64, last: bool) {
         const MIB: f64 = 1_048_576.0;
-        let percent = (moved.min(self.total) as u128 * 100).checked_div(u128::from(self.total)).unwrap_or(100);
-        let rate = moved as f64 / MIB / self.started.elapsed().as_secs_f64().max(0.001);
-        let line = format!("dds: {percent} %, {:.0} of {:.0} MiB, {rate:.0} MiB/s", moved as f64 / MIB, self.total as f64 / MIB);
+        let (went, rate) = (moved as f64 / MIB, moved as f64 / MIB / self.started.elapsed().as_secs_f64().max(0.001));
+        let line = match self.total {
+            Some(total) => {
+                let percent = (u128::from(moved.min(total)) * 100).checked_div(u128::from(total)).unwrap_or(100);
+                format!("dds: {percent} %, {went:.0} of {:.0} MiB, {rate:.0} MiB/s", total as f64 / MIB)
+            }
+            None => format!("dds: {went:.0} MiB, {rate:.0} MiB/s"),
+        };
         let (start, end) = if self.terminal { ("\r", if last { "\n" } else { "\x1b[K" }) } else { ("", "\n") };
         _ = write!(std::io::stderr().lock(), "{start}{line}{end}"); // nobody may listen
     }

@@ -93,7 +93,8 @@ fn every_vector_by_files() {
         assert_eq!(sha(&images.bed.read("stream")), vector["stream_sha256"], "{name}");
         assert!(!images.bed.path("stream.part").exists());
 
-        assert!(dds(&["--merge", "--cow", &file, "--dest", &images.dest()], b"").good().is_empty());
+        let merged = dds(&["--merge", "--cow", &file, "--dest", &images.dest(), "--progress"], b"");
+        assert!(merged.code == 0 && merged.out.is_empty() && merged.err.ends_with(" MiB/s\n"), "{name}: {}", merged.err);
         assert_eq!(sha(&images.bed.read("dest")), vector["merged_sha256"], "{name}: --cow");
         dds_from(&["--merge", "--dest", &images.dest()], Path::new(&file)).good();
         assert_eq!(sha(&images.bed.read("dest")), vector["merged_sha256"], "{name}: < file");

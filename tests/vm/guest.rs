@@ -122,6 +122,18 @@ impl Guest {
         third
     }
 
+    /// Gives the host a file of the project as it would have to be.
+    pub fn keep(&self, path: &str, text: &str) {
+        let at = self.share.join("renewed").join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+    }
+
+    /// The host writes such files.
+    pub fn renews(&self) -> bool {
+        self.share.join("renews").exists()
+    }
+
     fn both(&self) -> [Node<'_>; 2] {
         let (a, b) = self.pair();
         [a, b]

@@ -74,6 +74,7 @@ pub fn main() -> ExitCode {
     while !run.left.is_empty() {
         machine.life(&mut run);
     }
+    machine.renewed();
     let verdict = if run.failed.is_empty() { "ok" } else { "FAILED" };
     println!("\nresult: {verdict}. {} passed; {} failed; {} s", run.passed, run.failed.len(), began.elapsed().as_secs());
     run.failed.iter().for_each(|name| println!("    {name}"));
@@ -111,6 +112,14 @@ impl Machine {
         machine
     }
 
+    /// Writes the project's files that a scenario would have otherwise, if that is wanted.
+    fn renewed(&self) {
+        let new = self.path("share/renewed/docs");
+        for file in new.read_dir().into_iter().flatten().flatten().filter(|_| renews()) {
+            fs::copy(file.path(), Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file.file_name())).unwrap();
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -140,6 +149,9 @@ impl Machine {
 
     /// One life of the guest: until all is done, the power is cut, or it dies.
     fn life(&mut self, run: &mut Run) {
+        if renews() {
+            fs::write(self.path("share/renews"), "").unwrap();
+        }
         let job: String = run.left.iter().map(|(s, part)| format!("{} {part}\n", s.name)).collect();
         fs::write(self.path("share/job"), job).unwrap();
         let (mut qemu, lines) = self.boot();
@@ -241,6 +253,11 @@ impl Machine {
         c.stdin(Stdio::piped()).stdout(Stdio::piped()); // without an open stdin qemu takes nothing from the guest
         c
     }
+}
+
+/// As for insta's snapshots.
+fn renews() -> bool {
+    std::env::var("INSTA_UPDATE").is_ok_and(|v| v == "always")
 }
 
 fn verdict(run: &mut Run, name: &str, passed: bool, more: &str) {

@@ -20,10 +20,11 @@ if [ ! -e /usr/sbin/modprobe ]; then $B ln -sfn "$vm_cache/tools/bin/kmod" /usr/
 $B ip link set lo up
 $B mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none,access=any share "$vm_share"
 : >/etc/resolv.conf; : >/root/.bashrc
-# without udev: lvm makes its device nodes itself, in the /dev of the node that activates
+# without udev: lvm makes its device nodes itself, in the /dev of the node that activates. Without hints: those of one node know
+# nothing of a disk group that another has made
 export DM_DISABLE_UDEV=1
 echo 'activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
-devices { obtain_device_list_from_udev=0 external_device_info_source="none" use_devicesfile=0 scan_lvs=0 }
+devices { obtain_device_list_from_udev=0 external_device_info_source="none" use_devicesfile=0 scan_lvs=0 hints="none" }
 global { use_lvmpolld=0 event_activation=0 }' >/etc/lvm/lvmlocal.conf
 out=/dev/console
 for port in /sys/class/virtio-ports/*; do read -r name <"$port/name" && [ "$name" = out ] && out=/dev/${port##*/}; done

@@ -39,6 +39,7 @@ mod dds_sync;
 mod dds_target;
 mod rsync_snap;
 mod smoke;
+mod tutorial;
 mod vg;
 
 use guest::Guest;
@@ -75,7 +76,7 @@ macro_rules! scenario {
 
 /// In the order in which they run.
 const FILES: &[&[Scenario]] =
-    &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL, dds_crash::ALL];
+    &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL, dds_crash::ALL, tutorial::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()
