@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const ALL: &[Scenario] = &[
     scenario!(a_target_that_dies_has_the_old_or_the_new).on_demand(),
-    scenario!(the_power_goes_while_it_is_applied, then: [the_target_alone_finishes]).on_demand(),
+    scenario!(the_power_goes, then: [it_goes_at_the_first_chunk, it_goes_in_the_middle, it_goes_at_the_last_chunk, it_goes_before_it_is_recorded, all_was_finished]).on_demand(),
     scenario!(every_step_of_the_target).on_demand(),
 ];
 
@@ -99,25 +99,61 @@ fn a_target_that_dies_has_the_old_or_the_new(guest: &Guest) {
     b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
 }
 
-fn the_power_goes_while_it_is_applied(guest: &Guest) {
+/// At which step of dds the power goes, with three groups of a MiB on their way: half is in the spool; the first, the middle,
+/// the last chunks are about to be written; all are written, and nobody knows yet.
+const POINTS: [(&str, u32); 5] = [("--merge", 3), ("--recover", 3), ("--recover", 4), ("--recover", 5), ("--recover", 10)];
+
+/// What the cut before has left is made whole, and then the power goes at the next point.
+fn cut(guest: &Guest, round: usize) {
     let (a, b) = guest.pair();
-    begin(a, b, "pc");
-    synced(a, b, "pc");
-    write(a, "pc");
-    b.write("/disk/die", "--recover 3\n");
-    b.sh("sync");
-    let _ = a.try_svcmgr("-s pc sync update --force");
+    match round.checked_sub(1) {
+        None => begin(a, b, "pc"),
+        Some(last) => made_whole(a, b, POINTS[last].0),
+    }
+    if let Some((verb, step)) = POINTS.get(round) {
+        a.sh("head -c 3000000 /dev/urandom >/srv/pc/f; sync -f /srv/pc");
+        b.write("/disk/die", &format!("{verb} {step}\n"));
+        b.sh("sync");
+        let said = a.try_svcmgr("-s pc sync update --force");
+        assert_ne!(said.code, 0, "{verb} has no step {step}");
+    }
 }
 
-fn the_target_alone_finishes(guest: &Guest) {
-    let (a, b) = guest.pair();
+fn made_whole(a: Node, b: Node, verb: &str) {
     a.sh("vgchange -q -a y pc1 >/dev/null");
     b.sh("vgchange -q -a y pc2 >/dev/null; rm -f /disk/die");
     b.svcmgr("-s pc startstandby");
-    assert_eq!(replica(b, "pc"), base(a, "pc"));
+    // the sender has not heard that it arrived: it has both images still
+    let (old, new) = (base(a, "pc"), a.hash("/dev/pc1/data_osvc_snap2"));
+    assert_ne!(old, new);
+    assert_eq!(replica(b, "pc"), if verb == "--merge" { old } else { new });
     a.svcmgr("-s pc start");
     synced(a, b, "pc");
-    b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
+}
+
+fn the_power_goes(guest: &Guest) {
+    cut(guest, 0);
+}
+
+fn it_goes_at_the_first_chunk(guest: &Guest) {
+    cut(guest, 1);
+}
+
+fn it_goes_in_the_middle(guest: &Guest) {
+    cut(guest, 2);
+}
+
+fn it_goes_at_the_last_chunk(guest: &Guest) {
+    cut(guest, 3);
+}
+
+fn it_goes_before_it_is_recorded(guest: &Guest) {
+    cut(guest, 4);
+}
+
+fn all_was_finished(guest: &Guest) {
+    cut(guest, 5);
+    guest.pair().1.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
 }
 
 fn every_step_of_the_target(guest: &Guest) {

@@ -63,7 +63,7 @@ fn noted(node: Node, vg: &str) -> u64 {
 
 /// The service `name`, up on the first node, with a first copy and a delta on the second.
 fn begin(a: Node, b: Node, name: &str) {
-    service([a, b], name, 32);
+    service([a, b], name, 16);
     a.svcmgr(&format!("-s {name} start"));
     a.sh(&format!("head -c 3000000 /dev/urandom >/srv/{name}/first; sync -f /srv/{name}/first"));
     a.svcmgr(&format!("-s {name} sync full"));

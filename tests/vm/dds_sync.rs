@@ -10,6 +10,7 @@ pub const ALL: &[Scenario] = &[
     scenario!(one_of_two_targets_is_away_for_three_rounds).on_demand(),
     scenario!(a_full_snapshot_is_told_and_costs_no_full_copy).on_demand(),
     scenario!(a_stale_page_of_the_table_loses_nothing).on_demand(),
+    scenario!(resync_mends_what_differs).on_demand(),
     scenario!(a_regular_file_is_a_target).on_demand(),
     scenario!(the_other_node_of_the_site_goes_on).on_demand(),
     scenario!(a_sender_that_dies_at_three_steps).on_demand(),
@@ -19,7 +20,7 @@ pub const ALL: &[Scenario] = &[
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A service with one volume of 32 MiB, mounted on the first node, and where it is sent.
+/// A service with one volume, mounted on the first node, and where it is sent.
 struct Bed<'a> {
     name: &'static str,
     a: Node<'a>,
@@ -27,21 +28,21 @@ struct Bed<'a> {
 }
 
 impl<'a> Bed<'a> {
-    fn new(guest: &'a Guest, name: &'static str, peers: &[Node<'a>], more: &str) -> Self {
+    fn new(guest: &'a Guest, name: &'static str, peers: &[Node<'a>], mib: usize) -> Self {
         let (a, _) = guest.pair();
         let bed = Self { name, a, peers: peers.to_vec() };
         for node in std::iter::once(&a).chain(peers) {
             let vg = format!("{name}_{}", node.name);
             node.vg(&vg);
-            node.lv(&vg, "data", 32);
-            node.service(name, &bed.file(more));
+            node.lv(&vg, "data", mib);
+            node.service(name, &bed.file());
         }
         a.sh(&format!("mkfs.ext4 -q -J size=4 {}", bed.volume(a)));
         a.svcmgr(&format!("-s {name} start"));
         bed
     }
 
-    fn file(&self, more: &str) -> String {
+    fn file(&self) -> String {
         let name = self.name;
         let drp: Vec<&str> = self.peers.iter().map(|n| n.name).collect();
         let dst: String = drp.iter().map(|n| format!("dst@{n} = /dev/{name}_{n}/data\ndev@{n} = /dev/{name}_{n}/data\n")).collect();
@@ -49,7 +50,7 @@ impl<'a> Bed<'a> {
         let dst: String = dst.lines().filter(|l| l.starts_with("dst")).map(|l| format!("{l}\n")).collect();
         format!(
             "[DEFAULT]\nservice_type = TST\nnodes = deb1\ndrpnodes = {}\nautostart_node = deb1\n\n[fs#1]\ntype = ext4\ndev = /dev/{name}_deb1/data\n{dev}mnt = /srv/{name}\n\n\
-             [sync#1]\ntype = dds\nsrc = /dev/{name}_deb1/data\n{dst}target = drpnodes\nsnap_size = 12\n{more}\n",
+             [sync#1]\ntype = dds\nsrc = /dev/{name}_deb1/data\n{dst}target = drpnodes\nsnap_size = 12\n",
             drp.join(" ")
         )
     }
@@ -102,7 +103,7 @@ impl<'a> Bed<'a> {
 
 fn rounds(guest: &Guest, name: &'static str, rounds: usize) {
     let (_, b) = guest.pair();
-    let bed = Bed::new(guest, name, &[b], "");
+    let bed = Bed::new(guest, name, &[b], 16);
     let writer = bed.writer();
     bed.a.until(LIMIT, &format!("test -s /srv/{name}/sums"));
     let said = bed.sync("full");
@@ -127,7 +128,7 @@ fn twenty_rounds(guest: &Guest) {
 
 fn one_of_two_targets_is_away_for_three_rounds(guest: &Guest) {
     let ((a, b), c) = (guest.pair(), guest.third());
-    let bed = Bed::new(guest, "away", &[b, c], "");
+    let bed = Bed::new(guest, "away", &[b, c], 16);
     a.sh("head -c 1000000 /dev/urandom >/srv/away/f0; sync -f /srv/away");
     bed.sync("full");
     [b, c].iter().for_each(|peer| bed.equal(*peer));
@@ -149,7 +150,7 @@ fn one_of_two_targets_is_away_for_three_rounds(guest: &Guest) {
 
 fn a_full_snapshot_is_told_and_costs_no_full_copy(guest: &Guest) {
     let (a, b) = guest.pair();
-    let bed = Bed::new(guest, "full", &[b], "");
+    let bed = Bed::new(guest, "full", &[b], 32);
     bed.sync("full");
     a.sh("head -c 9500000 /dev/urandom >/srv/full/most; sync -f /srv/full");
     assert!(a.sh("svcmgr -s full print status || true").contains("% full"));
@@ -167,7 +168,7 @@ fn a_full_snapshot_is_told_and_costs_no_full_copy(guest: &Guest) {
 /// The kernel writes the table below the page cache: who has read it once through the cache sees old pages for ever.
 fn a_stale_page_of_the_table_loses_nothing(guest: &Guest) {
     let (a, b) = guest.pair();
-    let bed = Bed::new(guest, "stale", &[b], "");
+    let bed = Bed::new(guest, "stale", &[b], 16);
     bed.sync("full");
     let read = |_: usize| a.sh(&format!("dd if={} bs=4k count=64 status=none | sha256sum", bed.table()));
     for round in 0..2 {
@@ -180,10 +181,41 @@ fn a_stale_page_of_the_table_loses_nothing(guest: &Guest) {
     bed.end();
 }
 
+/// Ten blocks that nobody has replicated, as a bad disk makes them.
+fn resync_mends_what_differs(guest: &Guest) {
+    const MIB: usize = 64;
+    let (a, b) = guest.pair();
+    let bed = Bed::new(guest, "mend", &[b], MIB);
+    a.sh("head -c 40000000 /dev/urandom >/srv/mend/f; sync -f /srv/mend");
+    bed.sync("full");
+    bed.equal(b);
+    assert!(a.svcmgr("-s mend sync verify").contains("src/dst checksums verified"));
+    b.sh("for n in 2 7 13 19 25 31 38 44 50 57; do dd if=/dev/urandom of=/dev/mend_deb2/data bs=4k seek=$((n*256+n)) count=1 oflag=direct conv=notrunc status=none; done");
+    let said = a.try_svcmgr("-s mend sync verify");
+    assert!(said.code == 1 && said.stderr.contains("10 of 2048 blocks of 32 KB are not the same on deb2"), "{}", said.stderr);
+    let both = || received(a) + received(b);
+    let before = both();
+    let said = a.svcmgr("-s mend sync resync");
+    assert!(said.contains("block by block"), "{said}");
+    let moved = both() - before;
+    println!("{moved} bytes went through the cables");
+    bed.equal(b);
+    // 10 blocks, and what ssh and the questions of both sides take
+    let back = a.svcmgr("-s mend sync verify");
+    assert!(back.contains("src/dst checksums verified"), "{back}");
+    assert!(moved < MIB * 1024 * 1024 / 100, "{moved} bytes");
+    bed.end();
+}
+
+/// Bytes that have come in by the cable.
+fn received(node: Node) -> usize {
+    node.sh("cat /sys/class/net/eth0/statistics/rx_bytes").parse().unwrap()
+}
+
 fn a_regular_file_is_a_target(guest: &Guest) {
     let (a, b) = guest.pair();
-    let bed = Bed::new(guest, "image", &[b], "");
-    let file = bed.file("").replace("dst@deb2 = /dev/image_deb2/data", "dst@deb2 = /disk/dds.img");
+    let bed = Bed::new(guest, "image", &[b], 16);
+    let file = bed.file().replace("dst@deb2 = /dev/image_deb2/data", "dst@deb2 = /disk/dds.img");
     [a, b].iter().for_each(|n| n.service("image", &file));
     let same = || assert_eq!(b.hash("/disk/dds.img"), a.hash("/dev/image_deb1/data_osvc_snap1"));
     bed.sync("full");
@@ -242,7 +274,7 @@ fn dies(bed: &Bed, step: usize) -> bool {
 
 fn a_sender_that_dies_at_three_steps(guest: &Guest) {
     let (_, b) = guest.pair();
-    let bed = Bed::new(guest, "dies3", &[b], "");
+    let bed = Bed::new(guest, "dies3", &[b], 16);
     bed.sync("full");
     for step in [3, 8, 13] {
         assert!(dies(&bed, step), "there is no step {step}");
@@ -252,7 +284,7 @@ fn a_sender_that_dies_at_three_steps(guest: &Guest) {
 
 fn a_sender_that_dies_at_any_step(guest: &Guest) {
     let (_, b) = guest.pair();
-    let bed = Bed::new(guest, "dies", &[b], "");
+    let bed = Bed::new(guest, "dies", &[b], 16);
     bed.sync("full");
     let steps = (1..100).take_while(|step| dies(&bed, *step)).count();
     assert!(steps > 10, "{steps}");

@@ -4,6 +4,7 @@ use super::Sender;
 use super::chain::Way;
 use super::files::{Files, program, remove};
 use super::round::{LIST, Round};
+use super::verify::BLOCK;
 use crate::cmd::{Cmd, End, Meter, Output, Stage};
 use crate::error::{Error, Result};
 use crate::host::Cx;
@@ -13,9 +14,6 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What both sides compare at once: bytes.
-const BLOCK: u64 = 65536;
 
 /// What comes for each block: bytes.
 const HASH: u64 = 32;

@@ -14,8 +14,8 @@ use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What both sides compare at once: bytes.
-const BLOCK: u64 = 65536;
+/// What both sides compare at once, and what is sent again if it differs: bytes. The hashes of a volume are a thousandth of it.
+pub(super) const BLOCK: u64 = 32768;
 
 /// So many parts of each peer are remembered.
 const REMEMBERED: usize = 100;
@@ -190,8 +190,8 @@ fn judged(cx: &Cx, job: &Job, found: &Found) -> Result<()> {
     cx.log.error(format!("src/dst checksums differ for {node}/{peer}"));
     let first = found.first.map_or_else(String::new, |at| format!(", the first at byte {at}"));
     cx.log.error(format!(
-        "{} of {} blocks of 64 KB are not the same on {peer}{first}: something else has written there, or a disk has changed them. to mend them, on {node}: svcmgr -s {} sync resync --rid {}",
-        found.differing, found.blocks, cx.service, cx.rid
+        "{} of {} blocks of {} KB are not the same on {peer}{first}: something else has written there, or a disk has changed them. to mend them, on {node}: svcmgr -s {} sync resync --rid {}",
+        found.differing, found.blocks, BLOCK / 1024, cx.service, cx.rid
     ));
     Err(Error::Reported)
 }

@@ -42,11 +42,11 @@ fn what_was_sent_last_is_compared() {
         (said[0].as_str(), said[2].as_str(), done.as_str()),
         ("INFO start checksum threads. please be patient.", "INFO src/dst checksums verified", "ok")
     );
-    assert!(said[1].contains("recv --rid 'sync#2' --epoch 3 -- dds --hash --source /dev/vg2/data --block 65536"), "{}", said[1]);
+    assert!(said[1].contains("recv --rid 'sync#2' --epoch 3 -- dds --hash --source /dev/vg2/data --block 32768"), "{}", said[1]);
     assert!(said[1].ends_with(" | ROOT/bin/dds --diff --source /dev/vg/data_osvc_snap1 --hashes - --json"), "{}", said[1]);
     let (said, done) = verify(&bench, Some("uuid-1"), OTHER);
     assert_eq!(said[2], "ERROR src/dst checksums differ for deb1/deb2");
-    assert!(said[3].starts_with("ERROR 3 of 1024 blocks of 64 KB are not the same on deb2, the first at byte 65536: "), "{}", said[3]);
+    assert!(said[3].starts_with("ERROR 3 of 1024 blocks of 32 KB are not the same on deb2, the first at byte 65536: "), "{}", said[3]);
     assert!(said[3].ends_with("to mend them, on deb1: svcmgr -s svc1 sync resync --rid sync#2"), "{}", said[3]);
     assert_eq!((said.len(), done), (4, Error::Reported.to_string()));
 }
