@@ -9,7 +9,9 @@ use std::time::Duration;
 pub const ALL: &[Scenario] = &[
     scenario!(a_target_that_dies_has_the_old_or_the_new).on_demand(),
     scenario!(the_power_goes, then: [it_goes_at_the_first_chunk, it_goes_in_the_middle, it_goes_at_the_last_chunk, it_goes_before_it_is_recorded, all_was_finished]).on_demand(),
-    scenario!(every_step_of_the_target).on_demand(),
+    scenario!(every_step_of_a_spool).on_demand(),
+    scenario!(every_step_of_an_apply).on_demand(),
+    scenario!(every_step_of_a_receiver).on_demand(),
 ];
 
 const LIMIT: Duration = Duration::from_secs(200);
@@ -156,26 +158,38 @@ fn all_was_finished(guest: &Guest) {
     guest.pair().1.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
 }
 
-fn every_step_of_the_target(guest: &Guest) {
+fn every_step_of_a_spool(guest: &Guest) {
+    every_step(guest, "spl", "--merge");
+}
+
+fn every_step_of_an_apply(guest: &Guest) {
+    every_step(guest, "apl", "--recover");
+}
+
+fn every_step(guest: &Guest, name: &str, verb: &str) {
     let (a, b) = guest.pair();
-    begin(a, b, "all");
-    for verb in ["--merge", "--recover"] {
-        let steps = (1..100).find(|step| !dies(a, b, "all", verb, *step)).unwrap() - 1;
-        println!("{verb} has {steps} steps");
-        b.sh("rm -f /disk/die");
-    }
-    // of svcmgr: between the apply and the record of it, and around
+    begin(a, b, name);
+    let steps = (1..100).find(|step| !dies(a, b, name, verb, *step)).unwrap() - 1;
+    println!("{verb} has {steps} steps");
+    b.sh("rm -f /disk/die; mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
+}
+
+/// Of svcmgr itself: between the apply and the record of it, and around.
+fn every_step_of_a_receiver(guest: &Guest) {
+    let (a, b) = guest.pair();
+    begin(a, b, "rcv");
     for step in 1.. {
-        write(a, "all");
+        write(a, "rcv");
         b.write("/opt/opensvc/var/.die", &format!("recv {step}"));
         b.sh("rm -f /opt/opensvc/var/.died");
-        let failed = a.try_svcmgr("-s all sync update --force").code != 0;
+        let failed = a.try_svcmgr("-s rcv sync update --force").code != 0;
         b.sh("rm -f /opt/opensvc/var/.die");
         if !failed && b.try_sh("test -e /opt/opensvc/var/.died").code != 0 {
+            println!("recv has {} steps", step - 1);
             break;
         }
-        b.svcmgr("-s all startstandby");
-        synced(a, b, "all");
+        b.svcmgr("-s rcv startstandby");
+        synced(a, b, "rcv");
     }
     b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
 }
