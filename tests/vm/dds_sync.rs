@@ -13,7 +13,7 @@ pub const ALL: &[Scenario] = &[
     scenario!(resync_mends_what_differs).on_demand(),
     scenario!(a_regular_file_is_a_target).on_demand(),
     scenario!(the_other_node_of_the_site_goes_on).on_demand(),
-    scenario!(a_sender_that_dies_at_three_steps).on_demand(),
+    scenario!(a_sender_that_dies_at_three_steps),
     scenario!(a_sender_that_dies_at_any_step).on_demand(),
     scenario!(twenty_rounds).on_demand(),
 ];

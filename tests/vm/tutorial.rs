@@ -93,6 +93,9 @@ fn plain(said: &str) -> String {
         (r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "2014-06-10 18:13:16"),
         (r"(Exceptions|Exception chunks) ( +)\d+", "$1 ${2}N"),
         (r"(Output size \w+ ?) ( *)\d+ [KM]?B", "$1 ${2}N KB"),
+        (r"(ran until) \d\d:\d\d:\d\d", "$1 HH:MM:SS"),
+        (r"\d+ s of writes", "N s of writes"),
+        (r"(delta|first copy), \d+ chunks, [\d.]+ [KMG]?B in [\d.]+ s", "$1, N chunks, N MB in N s"),
         (r"svcmgr-ssh\.\d+", "svcmgr-ssh.PID"),
         (r": \d+ files?, .* in .* s", ": N files, N MB in N s"),
     ] {
@@ -142,7 +145,7 @@ fn the_lvm_tutorial(guest: &Guest) {
     write(a, "one");
     t.typed(a, 0, &format!("{NAME} print status"));
     t.tell("The service file, to the recovery server; there its disk group is made ready, and always will be.");
-    t.typed(a, 0, &format!("{NAME} syncnodes --rid sync#i0 --force; {NAME} syncdrp --rid sync#i0 --force"));
+    t.typed(a, 0, &format!("{NAME} syncdrp --rid sync#i0 --force"));
     b.sh(&format!("ln -sf ../bin/svcmgr /opt/opensvc/etc/{NAME}"));
     t.typed(b, 0, &format!("{NAME} startstandby"));
     t.tell("The first copy.");

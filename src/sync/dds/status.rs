@@ -49,9 +49,9 @@ fn late(sender: &Sender, cx: &Cx) -> Option<String> {
     (!late.is_empty()).then(|| format!("{} need update", late.join(", ")))
 }
 
-/// What is to be said of the snapshots.
+/// What is to be said of the snapshots. Those of a service that is stopped are no more active than its disk group.
 fn snapshots(sender: &Sender, cx: &Cx) -> Vec<String> {
-    let Ok(volume) = sender.volume(cx) else { return Vec::new() };
+    let Some(volume) = sender.volume(cx).ok().filter(|v| v.active) else { return Vec::new() };
     match volume.look(cx) {
         Ok(look) => said(volume, &look),
         Err(e) => vec![e.to_string()],

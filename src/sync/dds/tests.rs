@@ -17,6 +17,8 @@ pub(super) struct Lvm {
     vg: &'static str,
     lv: &'static str,
     mib: Mutex<u64>,
+    /// Of the volume: lvs(8).
+    attr: Mutex<&'static str>,
     /// Name, uuid, attributes, percent.
     pub(super) snaps: Mutex<Vec<(String, String, String, u32)>>,
     pub(super) ran: Mutex<Vec<String>>,
@@ -34,7 +36,7 @@ impl Lvm {
                 r#"{{"vg_name":"{vg}","lv_name":"{name}","lv_uuid":"{uuid}","lv_attr":"{attr}","lv_size":"{size}","origin":"{origin}","data_percent":"{percent}"}}"#
             )
         };
-        let mut rows = vec![row(self.lv, "uuid-lv", "owi-aos---", "", "")];
+        let mut rows = vec![row(self.lv, "uuid-lv", *self.attr.lock().unwrap(), "", "")];
         let snaps = self.snaps.lock().unwrap();
         rows.extend(snaps.iter().map(|(name, uuid, attr, percent)| row(name, uuid, attr, self.lv, &percent.to_string())));
         format!(r#"{{"report":[{{"lv":[{}]}}]}}"#, rows.join(","))
@@ -109,7 +111,7 @@ impl Bench {
         std::fs::create_dir_all(dir.path().join("bin")).unwrap();
         std::fs::write(dir.path().join("bin/dds"), "").unwrap();
         let (snaps, ran, diff, fails) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        let lvm = Arc::new(Lvm { vg, lv, mib: Mutex::new(mib), snaps, ran, diff, fails });
+        let lvm = Arc::new(Lvm { vg, lv, mib: Mutex::new(mib), attr: Mutex::new("owi-aos---"), snaps, ran, diff, fails });
         host.runner = lvm.clone();
         host.peers = crate::host::peers::Peers::plain(vec!["ssh".into()]);
         let env = EnvFile::parse(&dir.path().join("etc/svc1.env"), text.as_bytes()).unwrap();
@@ -200,7 +202,18 @@ fn the_tutorial() {
     snapshot("tutorial", &said);
     let sync = bench.sync();
     assert_eq!(sync.label(), "dds of /dev/mapper/vglocaldeb1-lvbusyboxdata to ['drpnodes']");
-    assert_eq!(sync.status(&bench.cx(), &View { avail_without_app: Status::Up, avail: Status::Up, flex: false }).status, Status::Up);
+    let view = View { avail_without_app: Status::Up, avail: Status::Up, flex: false };
+    assert_eq!(sync.status(&bench.cx(), &view).status, Status::Up);
+    // the service is stopped: its disk group is not active
+    let dark = |volume: &'static str, snapshot: &str| {
+        *bench.lvm.attr.lock().unwrap() = volume;
+        bench.lvm.snaps.lock().unwrap().iter_mut().for_each(|s| s.2 = snapshot.into());
+        bench.host.facts.forget();
+        bench.sync().status(&bench.cx(), &view).status
+    };
+    assert_eq!(dark("owi---s---", "swi---s---"), Status::Up);
+    assert_eq!(dark("owi-aos---", "swi---s---"), Status::Warn, "only the snapshot");
+    assert_eq!(dark("owi-aos---", "swi-a-s---"), Status::Up);
     let question = sync.question(&bench.cx(), "deb2");
     assert_eq!((question.dst.as_deref(), question.size), (Some("/dev/mapper/vglocaldeb2-lvbusyboxdata"), Some(1 << 30)));
     assert_eq!(question.image.as_deref(), Some("uuid-2"));
@@ -303,7 +316,7 @@ fn a_volume_that_was_resized_is_compared() {
 
 #[test]
 fn names_and_sizes_are_those_of_2014() {
-    let volume = |mib: u64| Volume { vg: "vg-a".into(), lv: "lv-b-c".into(), size: mib << 20 };
+    let volume = |mib: u64| Volume { vg: "vg-a".into(), lv: "lv-b-c".into(), size: mib << 20, active: true };
     assert_eq!([1024, 32, 5].map(|mib| volume(mib).snap_size(None)), ["102.0M", "3.0M", "0.0M"]);
     assert_eq!(volume(1).snap_size(Some(300)), "300M");
     assert_eq!(volume(1).table(), "/dev/mapper/vg--a-lv_b_c_osvc_snap1-cow");

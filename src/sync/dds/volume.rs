@@ -32,6 +32,8 @@ pub(super) struct Volume {
     pub(super) lv: String,
     /// Bytes.
     pub(super) size: u64,
+    /// Its disk group is active, and so are its snapshots then.
+    pub(super) active: bool,
 }
 
 /// What LVM shows of the volume.
@@ -47,6 +49,11 @@ fn volumes(cx: &Cx) -> Arc<std::result::Result<Vec<Measured>, String>> {
     cx.host.facts.volumes(cx.host.runner.as_ref())
 }
 
+/// lvs(8): the first attribute is the type, the fifth the state.
+fn attribute(row: &Measured, n: usize) -> char {
+    row.lv_attr.chars().nth(n).unwrap_or('-')
+}
+
 impl Volume {
     /// The volume that `path` names.
     pub(super) fn of(cx: &Cx, path: &str) -> Result<Self> {
@@ -57,7 +64,8 @@ impl Volume {
         let rows = rows.as_ref().as_ref().map_err(|why| not(why))?;
         let row = rows.iter().find(|row| row.is(path) || row.is(&real)).ok_or_else(|| not("lvs does not name it"))?;
         let size = row.lv_size.parse().map_err(|_| not(&format!("lvs gives no size: {}", row.lv_size)))?;
-        Ok(Self { vg: row.vg_name.clone(), lv: row.lv_name.clone(), size })
+        let active = matches!(attribute(row, 4), 'a' | 's');
+        Ok(Self { vg: row.vg_name.clone(), lv: row.lv_name.clone(), size, active })
     }
 
     /// `LV_osvc_snap1`; as 2014, with `_` for each `-` of the volume's name.
@@ -109,17 +117,15 @@ impl Volume {
         Ok(look)
     }
 
-    /// lvs(8): attribute 1 is the type, 5 the state.
     fn judge(&self, row: &Measured, which: Which) -> Result<Snapshot> {
         let (name, origin) = (self.snap_device(which), self.device());
-        let attr = |n: usize| row.lv_attr.chars().nth(n).unwrap_or('-');
         if row.origin != self.lv {
             return Err(Error::text(format!(
                 "{name} is not a snapshot of {origin}, but has the name of one that sync makes. rename it: lvrename {} {} NAME",
                 self.vg, row.lv_name
             )));
         }
-        match (attr(0), attr(4)) {
+        match (attribute(row, 0), attribute(row, 4)) {
             ('S', 'a' | 's') => Err(Error::text(format!("{name} is being merged into {origin}: sync again when that is done"))),
             (_, 'a' | 's') => Ok(Snapshot { id: row.lv_uuid.clone(), valid: true }),
             (_, 'I' | 'S') => Ok(Snapshot { id: row.lv_uuid.clone(), valid: false }),
