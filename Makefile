@@ -32,6 +32,7 @@ lint:           ## format and clippy
 bench: deps build ## figures of docs/performance.md
 	@scripts/bench.sh $(RELEASE)/svcmgr
 	@scripts/bench-dds.sh $(RELEASE)/dds
+	@CARGO=$(CARGO) scripts/bench-replicas.sh
 
 bench-peers: deps ## its figures of starts whose peers are dead: 4 minutes (as root)
 	DEAD_PEERS=50 $(CARGO) test --locked --test nodes dead_peers -- --nocapture

@@ -1,7 +1,7 @@
 //! What a docker engine says of the containers and images of a service, in one question.
 
 use super::patience::within;
-use crate::cmd::{Cmd, Runner};
+use crate::cmd::{Cmd, End, Runner};
 use serde_json::Value;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -90,6 +90,9 @@ impl Engine {
         let argv = words(socket, ["inspect"].iter().chain(about).copied());
         let out = runner.run(&Cmd::probe(argv).timeout(ANSWER_TIMEOUT));
         if let Some(stage) = out.failure() {
+            if matches!(stage.end, End::TimedOut(_)) {
+                return Err(Silence::Mute(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())));
+            }
             // what is not there is told as an error, beside what is
             let unknown = |line: &str| line.to_lowercase().contains("no such object");
             let mut lines = stage.stderr.lines().filter(|l| !l.trim().is_empty()).peekable();

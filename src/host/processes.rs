@@ -5,11 +5,21 @@ pub fn program(argv: &[String]) -> &str {
     argv.first().map_or("", |p| p.rsplit('/').next().unwrap_or(p))
 }
 
+/// The state of process `pid`, a letter (proc(5), stat). `None`: it is gone.
+fn state(pid: i32) -> Option<char> {
+    // the state follows the name in brackets
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
 /// Nothing is open for process `pid` any more: it is gone, or only its exit status is left. Its words go before its files.
 pub fn has_ended(pid: i32) -> bool {
-    // proc(5), stat: the state follows the name in brackets
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_none_or(|rest| matches!(rest.trim_start().chars().next(), None | Some('Z' | 'X')))
+    matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// A signal or a debugger has stopped process `pid`.
+pub fn is_stopped(pid: i32) -> bool {
+    matches!(state(pid), Some('T' | 't'))
 }
 
 /// The processes whose words `want` takes (proc(5), cmdline).
@@ -33,7 +43,7 @@ mod tests {
         let own = std::process::id().cast_signed();
         let words: Vec<String> = std::env::args().collect();
         assert!(processes(|argv| argv == words.as_slice()).any(|(pid, _)| pid == own));
-        assert!(!has_ended(own));
+        assert!(!has_ended(own) && !is_stopped(own));
         assert!(has_ended(i32::MAX)); // beyond the highest number there can be
         assert_eq!(program(&["/usr/bin/dockerd".to_owned(), "-H".to_owned()]), "dockerd");
     }

@@ -9,7 +9,7 @@ use crate::config::keyword::{
 };
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
-use crate::host::engine::{Container, Engine, Silence, is_id, short};
+use crate::host::engine::{Container, Engine, Silence, is_id, listens, short};
 use crate::host::patience::wait_until;
 use crate::host::{Cx, Host};
 use crate::log::Level;
@@ -95,9 +95,23 @@ impl Docker {
         cx.host.facts.forget();
         match self.daemon.look(cx.host).as_ref() {
             Ok(engine) => Ok(engine.container(&self.name).cloned()),
-            Err(Silence::Down) => Ok(None),
+            Err(Silence::Down) => match self.left().as_str() {
+                "" => Ok(None),
+                left => {
+                    Err(Error::text(format!("the docker daemon has ended and left running: {left}. again: svcmgr -s {} stop", cx.service)))
+                }
+            },
             Err(Silence::Mute(why)) => Err(self.daemon.mute(cx.host, why)),
         }
+    }
+
+    /// What runs though the daemon does not.
+    fn left(&self) -> String {
+        self.daemon.orphans().iter().map(|id| short(id).to_owned()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn is_down(&self, cx: &Cx) -> bool {
+        matches!(self.daemon.look(cx.host).as_ref(), Err(Silence::Down))
     }
 
     fn client<'a>(&self, cx: &Cx, words: impl IntoIterator<Item = &'a str>) -> Cmd {
@@ -215,14 +229,10 @@ impl Resource for Docker {
         let mut probe = match self.daemon.look(cx.host).as_ref() {
             Ok(engine) => self.seen(engine),
             Err(Silence::Mute(why)) => Probe::because(Status::Warn, format!("docker daemon does not answer: {why}")),
-            Err(Silence::Down) if self.daemon.orphans().is_empty() => Probe::because(Status::Down, "docker daemon is not running"),
-            Err(Silence::Down) => Probe::because(
-                Status::Warn,
-                format!(
-                    "docker daemon is not running, its containers are: {}",
-                    self.daemon.orphans().iter().map(|id| short(id).to_owned()).collect::<Vec<_>>().join(", ")
-                ),
-            ),
+            Err(Silence::Down) => match self.left().as_str() {
+                "" => Probe::because(Status::Down, "docker daemon is not running"),
+                left => Probe::because(Status::Warn, format!("docker daemon is not running, its containers are: {left}")),
+            },
         };
         if !self.daemon.has_data_dir() {
             probe.messages.push("DEFAULT.docker_data_dir must be defined".into());
@@ -241,8 +251,13 @@ impl Resource for Docker {
     }
 
     fn stop(&self, cx: &Cx) -> Result<Done> {
-        if matches!(self.daemon.look(cx.host).as_ref(), Err(Silence::Down)) {
-            if self.daemon.orphans().is_empty() {
+        let mute = matches!(self.daemon.look(cx.host).as_ref(), Err(Silence::Mute(_)));
+        if mute && !listens(&self.daemon.socket(cx.host)) {
+            // one that is being killed at this moment does not answer first, and is down then
+            cx.host.facts.forget();
+        }
+        if self.is_down(cx) {
+            if self.left().is_empty() {
                 cx.log.info(format!("container {} already stopped", self.label(cx.host)));
                 return Ok(Done::Already);
             }

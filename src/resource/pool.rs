@@ -51,6 +51,24 @@ impl Pool {
             Some(stage) => Err(stage.why()),
         }
     }
+
+    /// What is to be done after an import that failed, as zpool words it.
+    fn not_imported(&self, cx: &Cx, said: &str) -> Error {
+        let (name, node, service) = (&self.name, &cx.host.node, cx.service);
+        if said.contains("in use from other system") || said.contains("last accessed by") {
+            // zpool sees that nobody has exported it, and two nodes that write to one pool destroy it
+            let last = said.split("last accessed by ").nth(1).and_then(|rest| rest.split([' ', '\n']).next());
+            let (who, at) = (last.unwrap_or("the node that had it"), last.unwrap_or("each other node"));
+            return Error::text(format!(
+                "{name} was not exported by {who}: it may be imported there. see that it is not, on {at}: zpool list {name}; then, on {node}: svcmgr -s {service} start --force"
+            ));
+        }
+        if said.contains("no such pool") || said.contains("no pools available") {
+            let folders: String = self.folders.iter().map(|f| format!(" -d {f}")).collect();
+            return Error::text(format!("no disk of the pool {name} is found on {node}. what is found: zpool import{folders}"));
+        }
+        Error::Reported
+    }
 }
 
 impl Resource for Pool {
@@ -88,14 +106,7 @@ impl Resource for Pool {
         if out.ok() {
             return Ok(Done::Changed);
         }
-        if out.stages.iter().any(|s: &Stage| s.stderr.contains("in use from other system") || s.stderr.contains("last accessed by")) {
-            // zpool sees that nobody has exported it, and two nodes that write to one pool destroy it
-            return Err(Error::text(format!(
-                "{0} was not exported by the node that had it: it may be imported there. see that it is not, on each other node: zpool list {0}; then, on {1}: svcmgr -s {2} start --force",
-                self.name, cx.host.node, cx.service
-            )));
-        }
-        Err(Error::Reported)
+        Err(self.not_imported(cx, &out.stages.iter().map(|s: &Stage| s.stderr.as_str()).collect::<String>()))
     }
 
     fn stop(&self, cx: &Cx) -> Result<Done> {
@@ -103,7 +114,12 @@ impl Resource for Pool {
             cx.log.info(format!("{} is already down", self.name));
             return Ok(Done::Already);
         }
-        zfs::change(cx, &["zpool", "export", &self.name])?;
+        zfs::change(cx, &["zpool", "export", &self.name]).map_err(|e| {
+            let service = cx.service;
+            Error::text(format!(
+                "{e}. something uses it: zfs mount shows where it is mounted, fuser -vm MOUNTPOINT who is there; then: svcmgr -s {service} stop"
+            ))
+        })?;
         Ok(Done::Changed)
     }
 }

@@ -15,6 +15,7 @@
 #[path = "../bed/nodes.rs"]
 mod bed;
 
+mod bench_replicas;
 mod btrfs;
 mod bulk;
 mod clean;
@@ -24,6 +25,7 @@ mod danger;
 mod dds_target;
 mod dead_peers;
 mod docker;
+mod docker_daemons;
 mod dst_snap;
 mod engine;
 mod failover;
@@ -49,7 +51,9 @@ mod zfs;
 mod zfs_cut;
 mod zfs_dies;
 mod zfs_faults;
+mod zfs_pool;
 mod zfs_table;
+mod zfs_wire;
 
 /// Compares a text with `/snapshots/nodes__NAME.snap`.
 fn snapshot(name: &str, text: &str) {

@@ -1,6 +1,6 @@
 //! The private docker daemon of a service on this node: where it is, whether it runs, its start and its end.
 
-use super::last_lines;
+use super::{docker_range, last_lines};
 use crate::cmd::{Cmd, Sink};
 use crate::config::scope::ServiceConfig;
 use crate::error::{Error, Result};
@@ -8,11 +8,12 @@ use crate::host::engine::{self, Engine, Silence};
 use crate::host::facts::Heard;
 use crate::host::lock::Lock;
 use crate::host::patience::wait_until;
-use crate::host::processes::{has_ended, processes, program};
+use crate::host::processes::{has_ended, is_stopped, processes, program};
 use crate::host::{Cx, Host};
 use crate::log::Level;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -164,6 +165,7 @@ impl Daemon {
     pub fn mute(&self, host: &Host, why: &str) -> Error {
         let name = &self.service;
         let way_out = match self.process(host) {
+            Some(pid) if is_stopped(pid) => format!("it is stopped (SIGSTOP). to let it go on: kill -CONT {pid}"),
             // the next action finds it dead, and mends that
             Some(pid) => format!("to end it and try again: kill -9 {pid}; svcmgr -s {name} …"),
             None => "is something else listening there?".into(),
@@ -222,7 +224,23 @@ impl Daemon {
         let pid_file = self.file(host, "docker.pid").display().to_string();
         let exec_root = self.exec_root();
         let own = ["dockerd", "-H", &socket, "--data-root", data_dir, "-p", &pid_file, "--exec-root", &exec_root];
-        own.into_iter().map(str::to_owned).chain(self.args.iter().cloned()).collect()
+        own.into_iter().map(str::to_owned).chain(self.range(host)).chain(self.args.iter().cloned()).collect()
+    }
+
+    /// Keeps it from giving addresses away that another daemon of this node gives. Nothing while there is no bridge yet:
+    /// the first daemon makes it, in a network that is free.
+    fn range(&self, host: &Host) -> Option<String> {
+        let addresses = host.facts.addresses();
+        let bridge = addresses.iter().find_map(|a| match a.addr {
+            Some(IpAddr::V4(ip)) if a.device() == "docker0" => Some((ip, a.prefix)),
+            _ => None,
+        })?;
+        if docker_range::is_said(&self.args) {
+            return None;
+        }
+        let others: Vec<Vec<String>> = processes(|argv| program(argv) == "dockerd").map(|(_, argv)| argv).collect();
+        let taken = docker_range::taken(others.iter().map(Vec::as_slice));
+        docker_range::of(&self.service, bridge, &taken).map(|range| format!("--fixed-cidr={range}"))
     }
 
     fn fresh_log(&self, host: &Host) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! What several drivers share.
 
+pub mod docker_range;
 pub mod dockerd;
 pub mod umount;
 

@@ -157,6 +157,15 @@ impl Zfs {
         zfs::dataset(cx, &self.src)
     }
 
+    /// What this node lacks to do its part.
+    fn lacks(&self, node: &str) -> Option<String> {
+        if !zfs::is_installed() {
+            return Some(format!("{} on {node}", zfs::NOT_INSTALLED));
+        }
+        let zstd = self.compress && crate::cmd::find("zstd").is_none();
+        zstd.then(|| format!("zstd is not installed: install zstd on {node}, or take compress out of the section"))
+    }
+
     /// What stands there.
     fn here(&self, cx: &Cx, dataset: &str) -> Result<Tree> {
         let tree = zfs::tree(cx, dataset, &self.mark(cx))?;
@@ -218,10 +227,10 @@ impl SyncDriver for Zfs {
     }
 
     fn ready(&self, cx: &Cx) -> Result<()> {
-        if !zfs::is_installed() {
-            return Err(Error::text(format!("{} on {}", zfs::NOT_INSTALLED, cx.host.node)));
+        match self.lacks(&cx.host.node) {
+            Some(why) => Err(Error::text(why)),
+            None => self.here(cx, &self.source(cx)?).map(|_| ()),
         }
-        self.here(cx, &self.source(cx)?).map(|_| ())
     }
 
     fn has_snapshot(&self) -> bool {

@@ -47,8 +47,8 @@ impl Target for Zfs {
     }
 
     fn unfit(&self, cx: &Cx, side: Side, _detail: &Detail) -> Option<String> {
-        if !zfs::is_installed() {
-            return Some(format!("{} on {}", zfs::NOT_INSTALLED, cx.host.node));
+        if let Some(why) = self.lacks(&cx.host.node) {
+            return Some(why);
         }
         let dataset = match self.standing(cx, side) {
             Ok(dataset) => dataset,

@@ -1,0 +1,106 @@
+//! What a replication costs beside the same tools in a bare pipe, in the same run: `make bench` prints it
+//! (scripts/bench-replicas.sh). The bytes are asserted, the times are only printed: they depend on what else runs.
+
+use crate::bed::Nodes;
+use crate::zfs::zfs_nodes;
+use std::time::Instant;
+
+/// One driver: how its data are made on n1 and what is sent to n2 without svcmgr. Shell code runs on n1 but for `gone`.
+struct Bench {
+    name: &'static str,
+    nodes: fn() -> Nodes,
+    section: &'static str,
+    /// Makes what is replicated. `DATA` is where files are written.
+    make: &'static str,
+    data: &'static str,
+    /// All of what svcmgr has sent last, to another place on n2.
+    full: &'static str,
+    /// Removes that place, on n2.
+    gone: &'static str,
+    /// Keeps what svcmgr has sent last, so that the next transfer can be repeated.
+    keep: &'static str,
+    /// The changes since then, to the other place.
+    incremental: &'static str,
+}
+
+const DRIVERS: [Bench; 1] = [Bench {
+    name: "zfs",
+    nodes: || zfs_nodes(&["n1", "n2"], "6G"),
+    section: "type = zfs\nsrc = z/d\n",
+    make: "zfs create z/d",
+    data: "/z/d",
+    full: "zfs send -R z/d@sent | ssh n2 zfs receive z/bare",
+    gone: "for s in $(zfs list -H -t snapshot -o name -r z/bare 2>/dev/null); do zfs release svcmgr:svc1.sync.1 $s 2>/dev/null || :; done; zfs destroy -r z/bare 2>/dev/null || :",
+    keep: "zfs hold bench z/d@sent",
+    incremental: "zfs send -R -i $(zfs list -H -t snapshot -o name -r z/d | grep @sent. | tail -1) z/d@sent | ssh n2 zfs receive -F z/bare",
+}];
+
+/// Times of each; odd, so that there is a middle one.
+const ROUNDS: usize = 3;
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Seconds of a command on n1, and bytes that came in at n2's card meanwhile; what it said.
+fn cost(bed: &Nodes, code: &str) -> (f64, u64, String) {
+    let card = || bed.sh("n2", "cat /sys/class/net/eth0/statistics/rx_bytes").parse::<u64>().unwrap();
+    let (before, begun) = (card(), Instant::now());
+    let said = bed.run("n1", code);
+    let took = begun.elapsed().as_secs_f64();
+    assert_eq!(said.code, 0, "{code}: {}", said.stderr);
+    (took, card() - before, said.stderr)
+}
+
+fn beside(svcmgr: f64, bare: f64) -> f64 {
+    (svcmgr / bare - 1.0) * 100.0
+}
+
+#[test]
+#[ignore = "takes minutes: make bench"]
+fn replicas() {
+    let megabytes: u64 = std::env::var("BENCH_MB").ok().and_then(|n| n.parse().ok()).unwrap_or(1024);
+    for driver in DRIVERS {
+        let bed = (driver.nodes)();
+        let env = format!(
+            "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = n2\nautostart_node = n1\n\n[sync#1]\n{}target = drpnodes\n",
+            driver.section
+        );
+        bed.service(&["n1", "n2"], "svc1", &env);
+        let write = |file: &str, megabytes: u64| bed.sh("n1", &format!("head -c {megabytes}M /dev/urandom >{}/{file}; sync", driver.data));
+        bed.sh("n1", driver.make);
+        write("all", megabytes);
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let (whole, _, said) = cost(&bed, "svc1 sync full --force");
+            bed.sh("n2", driver.gone);
+            let (pipe, ..) = cost(&bed, driver.full);
+            let line = said.lines().find(|l| l.contains(": full,")).unwrap_or_default();
+            println!(
+                "{}, round {round}: svcmgr {whole:.2} s, bare {pipe:.2} s{}",
+                driver.name,
+                line.split_once(": full").map_or("", |(_, l)| l)
+            );
+            if round > 0 {
+                // the first one warms both
+                ours.push(whole);
+                bare.push(pipe);
+            }
+        }
+        let (ours, bare) = (median(ours), median(bare));
+        println!(
+            "{}: a full transfer of {megabytes} MiB: svcmgr {ours:.2} s, bare pipe {bare:.2} s: {:+.1} %",
+            driver.name,
+            beside(ours, bare)
+        );
+
+        bed.sh("n1", driver.keep);
+        write("some", megabytes / 16);
+        let (_, ours, _) = cost(&bed, "svc1 sync update --force");
+        let (_, bare, _) = cost(&bed, driver.incremental);
+        let more = beside(ours as f64, bare as f64);
+        println!("{}: an incremental one: svcmgr {ours} bytes on the wire, bare pipe {bare}: {more:+.2} %", driver.name);
+        assert!(more < 2.0, "{more} %");
+    }
+}
