@@ -149,7 +149,7 @@ impl<'a> Desk<'a> {
 
     /// Gets the promise of every node that answered, in an order that is the same everywhere: of two who claim at
     /// the same time one is first everywhere. After an error all promises are given back.
-    pub fn claim(&mut self, epoch: u64, answers: &Answers) -> Result<()> {
+    pub fn claim(&mut self, epoch: u64, answers: &Answers) -> Result<Claim> {
         let (service, node) = (self.service.name.clone(), self.here.node.clone());
         let copy = self.here.copy().map(|c| c.name.clone()).unwrap_or_default();
         let claim = Promise { epoch, node: node.clone(), copy, at: self.host.clock.now() };
@@ -179,16 +179,16 @@ impl<'a> Desk<'a> {
                 continue;
             };
             if let Some(why) = refused {
-                self.unclaim(&claim, &promised);
+                self.unclaim(&Claim { promise: claim, promised });
                 self.log.error(format!("{service} is not taken over by {node}: {why}. see: svcmgr -s {service} where"));
                 return Err(Error::Reported);
             }
             promised.push(peer);
         }
-        Ok(())
+        Ok(Claim { promise: claim, promised })
     }
 
-    fn unclaim(&mut self, claim: &Promise, promised: &[String]) {
+    fn unclaim(&mut self, Claim { promise: claim, promised }: &Claim) {
         for peer in promised {
             if *peer == self.here.node {
                 _ = self.change(|here| here.release(claim));
@@ -207,11 +207,18 @@ impl<'a> Desk<'a> {
         // data that the record does not speak of yet: the record comes first
         self.change(Here::settle)?;
         if !self.here.holds() {
-            return Err(quicker(&self.here));
+            return Err(not_taken(&self.here, &self.here.held_by()));
         }
         let run = LastRun { since: Some(self.host.clock.now()), ..LastRun::default() };
         alive::write_run(&self.host.paths.var, &self.service.name, &run)
     }
+}
+
+/// An epoch that others have promised to this node.
+pub struct Claim {
+    promise: Promise,
+    /// Who did.
+    promised: Vec<String>,
 }
 
 /// What an answer says of the disks there: a part of the service that is left up may be using them.
@@ -361,16 +368,11 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
     }
     let mut taken = false;
     if let Some(epoch) = go.claim {
-        desk.claim(epoch, &answers)?;
-        let ours = desk.change(|here| {
-            let ours = here.claims(epoch);
-            if ours {
-                here.take(epoch, false, go.abandoned.clone());
-            }
-            ours
-        })?;
-        if !ours {
-            return Err(quicker(&desk.here));
+        let claim = desk.claim(epoch, &answers)?;
+        let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, false, go.abandoned.clone())))?;
+        if let Err(why) = ours {
+            desk.unclaim(&claim);
+            return Err(not_taken(&desk.here, &why));
         }
         let would = if run.options.dry_run { "would hold" } else { "holds" };
         run.log.info(format!("{} {would} {} from now on (epoch {epoch})", desk.here.node, run.service.name));
@@ -381,10 +383,10 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
     Ok(Cleared { desk, _closed: closed, answers, taken })
 }
 
-/// Between question and deed somebody else has come.
-fn quicker(here: &Here) -> Error {
-    let who = here.holder().map_or_else(|why| why, |h| format!("{} holds it now (epoch {})", h.node, h.epoch));
-    Error::text(format!("{who}: not started on {}. see: svcmgr -s {} where", here.node, here.service))
+/// Between question and deed somebody else has come, or too much time has gone by.
+fn not_taken(here: &Here, why: &str) -> Error {
+    let (service, node) = (&here.service, &here.node);
+    Error::text(format!("{service} is not started on {node}: {why}. see, and then again what you typed: svcmgr -s {service} where"))
 }
 
 /// A start that took authority was undone before anything could write data: authority goes back.

@@ -227,13 +227,8 @@ fn boot(run: &Run, selection: &Selection) -> Result<()> {
 /// Whether a boot starts the service: why not. Waits for another copy to answer, `boot_wait` at most and once for all
 /// services of the command.
 fn boot_decision(run: &Run) -> Result<Option<String>> {
-    let config = &run.service.config;
-    let wait = duration(run, "boot_wait").unwrap_or(chrono::Duration::minutes(2)).to_std().unwrap_or_default();
-    let alone = match config.plain("DEFAULT", "boot_alone").unwrap_or_default() {
-        "always" => None,
-        "never" => Some(chrono::Duration::zero()),
-        _ => Some(duration(run, "boot_alone").unwrap_or(chrono::Duration::minutes(15))),
-    };
+    let wait = run.service.boot_wait();
+    let alone = run.service.boot_alone().map(|alone| chrono::Duration::from_std(alone).unwrap_or(chrono::Duration::MAX));
     let (var, now) = (&run.host.paths.var, run.host.clock.now());
     // a stamp that is to come: the clock was set back, and what it says of the boot is as wrong
     let seen = alive::last(var).filter(|last| *last > now).or_else(|| alive::before(var, booted_at()));
@@ -248,16 +243,13 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
             run.host.peers.wait_no_more();
         }
         let view = View { here: &desk.here, answers: &answers, flex: run.service.is_flex() };
-        match rules::boot(&view, down, alone, over) {
+        let why = match rules::boot(&view, down, alone, over) {
             Boot::Start => return Ok(None),
             Boot::Standby(why) => return Ok(Some(why)),
-            Boot::Wait => {}
-        }
+            Boot::Wait(why) => why,
+        };
         if !std::mem::replace(&mut said, true) {
-            run.log.info(format!(
-                "no node of another copy answers: asking again for {} (boot_wait)",
-                span(chrono::Duration::from_std(wait).unwrap_or_default())
-            ));
+            run.log.info(format!("{why}: asking again for {} (boot_wait)", span(chrono::Duration::from_std(wait).unwrap_or_default())));
         }
         let round = Instant::now();
         while round.elapsed() < BOOT_PAUSE.min(wait.saturating_sub(begun.elapsed())) {
@@ -272,11 +264,6 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
 
 /// From one question to the next while a boot waits for the other copies.
 const BOOT_PAUSE: Duration = Duration::from_secs(3);
-
-fn duration(run: &Run, key: &str) -> Option<chrono::Duration> {
-    let set = run.service.config.plain("DEFAULT", key).and_then(|text| crate::config::value::duration(text).ok())?;
-    chrono::Duration::from_std(set).ok()
-}
 
 fn switch(run: &Run, selection: &Selection) -> Result<()> {
     let to = run.options.to.clone().map(|n| n.to_lowercase());

@@ -87,14 +87,14 @@ impl Here {
         Self { service: service.into(), node, copies, home_site, record, replicas, stamps, sent, last_run, now }
     }
 
-    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`; mostly the record
-    /// first: a crash between two files leaves data that are taken for an orphan.
+    /// Writes what [`Here::learn`], [`Here::resolve`] and the setters have changed since `before`, in the order that a
+    /// crash between two files does no harm to.
     pub fn save(&self, var: &Path, before: &Self) -> crate::error::Result<()> {
         let record = || match self.record.known().filter(|_| self.record != before.record) {
             Some(record) => authority::write(var, &self.service, record),
             None => Ok(()),
         };
-        if self.record_first(before) {
+        if self.record_first() {
             record()?;
         }
         for (rid, replica) in &self.replicas {
@@ -102,14 +102,14 @@ impl Here {
                 replica::write(var, &self.service, rid, known)?;
             }
         }
-        if self.record_first(before) { Ok(()) } else { record() }
+        if self.record_first() { Ok(()) } else { record() }
     }
 
-    /// Who hands over what it holds writes down first what the data are: dying between, it still holds, and begins
-    /// again; its start makes them live.
-    pub(super) fn record_first(&self, before: &Self) -> bool {
-        let given = |rid: &String| self.replicas.get(rid).and_then(Known::known).is_some_and(|r| r.state == State::Replica);
-        !(before.holds() && !self.holds() && self.copies.rids.iter().any(given))
+    /// Who takes authority writes that first: dying before the data are live on record, it holds all the same. Who
+    /// gives it, or loses it, writes first what the data are: dying between, it still holds and hears of it again, while
+    /// a record of another holder would make a replica of data that were handed to this node and never ran here.
+    pub(super) fn record_first(&self) -> bool {
+        self.holds()
     }
 
     /// This node's copy. `None`: the node has none, as it is not among the service's nodes.

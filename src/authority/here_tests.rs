@@ -61,9 +61,28 @@ fn a_promise_to_oneself_is_void_when_another_one_has_taken() {
     let mut d1 = here("d1");
     let own = claim(&d1, 1, "d1");
     d1.promise_self(&own).unwrap();
-    assert!(d1.claims(1) && !d1.claims(2));
+    assert!(d1.claims(&own).is_ok() && d1.claims(&claim(&d1, 2, "d1")).is_err());
     d1.learn(&holder(&d1.clone(), 1, "d2"));
-    assert!(!d1.claims(1));
+    assert_eq!(d1.claims(&own).unwrap_err(), "d2 holds svc1 now (epoch 1)");
+}
+
+#[test]
+fn promises_are_taken_up_before_those_who_gave_them_let_the_holder_in_again() {
+    let mut d1 = here("d1");
+    let own = claim(&d1, 1, "d1");
+    d1.promise_self(&own).unwrap();
+    d1.now = own.at + chrono::Duration::seconds(89);
+    assert!(d1.claims(&own).is_ok());
+    for seconds in [90, -90] {
+        d1.now = own.at + chrono::Duration::seconds(seconds);
+        assert_eq!(
+            d1.claims(&own).unwrap_err(),
+            "the others promised svc1 to d1 at 19:00:00, 90 s ago by this clock, and their promises are good for 90 s"
+        );
+    }
+    // what is not known here is no excuse
+    d1.record = Known::Unknown("damaged".into());
+    assert!(d1.claims(&own).is_err());
 }
 
 #[test]
@@ -141,9 +160,32 @@ fn a_crash_between_two_files_takes_data_for_too_little() {
     let image = Image { frozen_at: Some(d1.now), ..Image::default() };
     d1.hand_over(holder(&before, 2, "n1"), &BTreeMap::from([("sync#1".to_owned(), image)]));
     assert_eq!(d1.data("sync#1").state, Some(State::Replica));
-    assert!(!d1.record_first(&before));
+    assert!(!d1.record_first());
     d1.record = before.record;
     assert_eq!(d1.data("sync#1").state, Some(State::Live), "what was given is written first, and it still holds");
+}
+
+#[test]
+fn a_crash_between_two_files_makes_no_replica_of_what_was_handed_to_a_node_and_lost_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut n1 = here("n1");
+    let image = Image { frozen_at: Some(n1.now), ..Image::default() };
+    let whole = Replica { image, ..Replica::new("n1", State::Replica, 1, n1.now) };
+    // d1 has given it back, and n1 has not started yet
+    n1.record = Known::Known(Record::of(holder(&n1, 2, "n1")));
+    n1.replicas.insert("sync#1".into(), Known::Known(whole));
+    let before = n1.clone();
+    n1.learn(&holder(&before, 3, "d2"));
+    // the record cannot be written: a folder is in its place
+    std::fs::create_dir_all(authority::path(dir.path(), "svc1")).unwrap();
+    n1.save(dir.path(), &before).unwrap_err();
+    let written = replica::read(dir.path(), "svc1", "sync#1");
+    assert_eq!(written.known().map(|r| r.state), Some(State::Orphan), "this comes before the record");
+    // dead between the two, it hears of it again
+    let mut again = Here { replicas: BTreeMap::from([("sync#1".to_owned(), written)]), ..before };
+    assert_eq!(again.data("sync#1").state, Some(State::Live), "it still holds, as far as it knows");
+    again.learn(&holder(&n1, 3, "d2"));
+    assert_eq!(again.data("sync#1").state, Some(State::Orphan));
 }
 
 fn image(id: &str) -> Image {

@@ -9,6 +9,10 @@ use chrono::TimeDelta;
 /// How long after its first promise a takeover may be under way.
 pub const PROMISED: TimeDelta = TimeDelta::minutes(2);
 
+/// How old the first promise may be when a claimant takes authority: it has to tell the others before [`PROMISED`] is
+/// over, as they let the holder in again then. A claimant that was held up for longer begins anew.
+pub const GOOD: TimeDelta = TimeDelta::seconds(90);
+
 /// Why what `question` wants to send for `rid` is refused here, if it is. `here` has learned from the question before.
 /// Replications that stay inside a copy are checked for the epoch alone.
 pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {

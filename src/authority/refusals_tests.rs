@@ -72,6 +72,11 @@ fn held(frozen: &str) -> Verdict {
     Verdict { ok: true, why: None, held: Some(Held { state: Some(State::Replica), image: image(frozen), ..Held::default() }) }
 }
 
+/// Why a boot does not start it.
+fn standby(boot: Boot) -> String {
+    if let Boot::Standby(why) = boot { why } else { format!("{boot:?}") }
+}
+
 /// The situations, one after the other, with what is printed.
 #[derive(Default)]
 struct Book(String);
@@ -133,6 +138,12 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         change(a, "n1", |n1| (n1.running, n1.avail) = (Some(true), Some("up".into())));
     });
     book.start("start on n2, n1 is starting it", &here("n2"), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
+    let home_again = Holder { handed: true, ..holder(3, "nodes", "n1", "19:05:00") };
+    let old_holder = |a: &mut Answers| {
+        change(a, "d2", |d2| (d2.busy, d2.epoch, d2.holder) = (Some("boot".into()), 1, Some(holder(1, "d2", "d2", "18:55:00"))));
+    };
+    let given_back = with("n1", &home_again, State::Replica, Some("19:04:00"));
+    book.start("start on n1, which was handed the data, d2 has not heard of it and is starting it", &given_back, &plain, old_holder);
     book.start("start on d1, n1 is starting it", &first(), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
     book.start("start on d1, d2 has newer data", &first(), &plain, |a| {
         change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00")));
@@ -259,13 +270,24 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         let answers = nobody(here);
         let view = View { here, answers: &answers, flex: false };
         let said = boot(&view, Some(Duration::seconds(down)), Some(Duration::minutes(15)), true);
-        let text = if let Boot::Standby(why) = said { why } else { format!("{said:?}") };
-        book.page(&format!("boot of {title}, nobody answers"), &text);
+        book.page(&format!("boot of {title}, nobody answers"), &standby(said));
     }
+    let told = answers(&given_back, old_holder);
+    let view = View { here: &given_back, answers: &told, flex: false };
+    book.page("boot of n1, d2 has not heard that n1 holds and is starting it", &format!("{:?}", boot(&view, None, None, false)));
+    assert_eq!(boot(&view, None, None, true), Boot::Start, "and start refuses");
+    primary.last_run = Some(LastRun { since: Some(at("17:00:00")), until: Some(at("18:40:00")), crashed: true });
+    let told = answers(&primary, |a| {
+        let mut written = held("18:35:00");
+        written.held = written.held.map(|held| Held { state: Some(State::Orphan), written_until: Some(at("18:58:00")), ..held });
+        change(a, "d1", |d1| _ = d1.rids.insert("sync#1".into(), written));
+    });
+    let view = View { here: &primary, answers: &told, flex: false };
+    book.page("boot of n1, d1 has data that are newer, and nobody knows of a takeover", &standby(boot(&view, None, None, false)));
     primary.record = Known::Unknown("authority.json is missing".into());
     let answers = nobody(&primary);
     let view = View { here: &primary, answers: &answers, flex: false };
-    assert_eq!(boot(&view, None, None, false), Boot::Wait, "somebody may come who knows");
+    assert!(matches!(boot(&view, None, None, false), Boot::Wait(_)), "somebody may come who knows");
     book.page("boot of n1, which does not know who holds", &format!("{:?}", boot(&view, None, None, true)));
 
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots");

@@ -4,6 +4,7 @@
 mod abandon;
 mod elsewhere;
 mod own;
+mod running;
 
 use super::copies::Copy;
 use super::words::{instant, span};
@@ -12,8 +13,9 @@ use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use abandon::abandon;
 use chrono::{DateTime, Duration, Local};
-use elsewhere::{claims_elsewhere, fresher, last_writes, later_elsewhere, planned, running_elsewhere, split, traces, unsure};
+use elsewhere::{Later, claims_elsewhere, fresher, last_writes, later_elsewhere, planned, split, traces, unsure};
 use own::{handed_and_broken, own_data};
+use running::{hears_soon, running_elsewhere};
 use std::collections::BTreeMap;
 
 /// What each other node of the service answered, or why it did not.
@@ -104,7 +106,9 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
         }
         // a takeover that came to nothing: only a higher epoch ends the promises that were made to it
         let open = here.promise().is_some_and(|p| here.copies.of_node(&p.node) != here.copy());
-        let warnings = later_elsewhere(view).into_iter().chain(not_asked(view)).collect();
+        // who holds has nothing to ask: whoever typed it is told
+        let goes_on = |later: Later| format!("{}, so {} goes on with its own. {}", later.said, here.node, later.remedy);
+        let warnings = later_elsewhere(view).into_iter().map(goes_on).chain(not_asked(view)).collect();
         return Ok(Go { claim: open.then(|| highest(view) + 1), warnings, ..Go::default() });
     }
     let mut go = taken(view, Vec::new());
@@ -216,8 +220,8 @@ pub enum Boot {
     Start,
     /// Only what is always on: why.
     Standby(String),
-    /// Nobody has answered yet.
-    Wait,
+    /// For what it has to wait.
+    Wait(String),
 }
 
 /// Decides for a boot. `down`: for how long this node was down, if that is known; `alone`: for how long it may have
@@ -228,7 +232,8 @@ pub fn boot(view: &View, down: Option<Duration>, alone: Option<Duration>, over: 
         return Boot::Start;
     }
     match here.holder() {
-        Err(why) => return if over { Boot::Standby(format!("it is not known who holds the data: {why}")) } else { Boot::Wait },
+        Err(why) if over => return Boot::Standby(format!("it is not known who holds the data: {why}")),
+        Err(why) => return Boot::Wait(format!("it is not known who holds the data: {why}")),
         Ok(_) if here.rival().is_some() => return Boot::Standby("two copies both hold the data: see `where`".into()),
         Ok(holder) if !here.holds() => {
             return Boot::Standby(format!(
@@ -241,10 +246,19 @@ pub fn boot(view: &View, down: Option<Duration>, alone: Option<Duration>, over: 
         Ok(_) => {}
     }
     if answered(view).any(|(node, _)| here.copies.of_node(node) != here.copy()) {
-        return Boot::Start; // start itself looks at what they said
+        return match later_elsewhere(view).into_iter().next() {
+            // as good as a higher epoch: two histories are made of one by a person only
+            Some(Later { said, remedy }) => {
+                let (service, node) = (&here.service, &here.node);
+                Boot::Standby(format!("{said}. {remedy}; to keep those of {node}, on {node}: svcmgr -s {service} start"))
+            }
+            None if over => Boot::Start,
+            // start itself looks at what they said
+            None => hears_soon(view).map_or(Boot::Start, Boot::Wait),
+        };
     }
     if !over {
-        return Boot::Wait;
+        return Boot::Wait("no node of another copy answers".into());
     }
     match (down, alone) {
         (_, None) => Boot::Start,

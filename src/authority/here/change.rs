@@ -1,6 +1,8 @@
 //! How what a node knows changes: it learns, promises, takes, gives away.
 
 use super::{Here, Learned};
+use crate::authority::receive::GOOD;
+use crate::authority::words::{instant, span};
 use crate::state::authority::{Holder, Known, Promise, Record};
 use crate::state::gate::{Answer, Question};
 use crate::state::replica::{Image, Replica, State};
@@ -150,10 +152,27 @@ impl Here {
         if self.record.fault().is_some() { Ok(()) } else { self.promise_to(claim, None) }
     }
 
-    /// What this node has promised to itself still stands: nobody has taken authority meanwhile. A record that is not
-    /// known promises nothing, and is no hindrance.
-    pub fn claims(&self, epoch: u64) -> bool {
-        self.record.fault().is_some() || self.promise().is_some_and(|p| p.epoch == epoch && p.node == self.node)
+    /// What this node has promised to itself still stands: nobody has taken authority meanwhile, and the others keep
+    /// what they promised. A record that is not known promises nothing, and is no hindrance. The error says why not.
+    pub fn claims(&self, claim: &Promise) -> Result<(), String> {
+        let age = (self.now - claim.at).abs();
+        if age >= GOOD {
+            return Err(format!(
+                "the others promised {} to {} at {}, {} ago by this clock, and their promises are good for {}",
+                self.service,
+                self.node,
+                instant(claim.at, self.now),
+                span(age),
+                span(GOOD)
+            ));
+        }
+        let ours = |p: &Promise| p.epoch == claim.epoch && p.node == self.node;
+        if self.record.fault().is_some() || self.promise().is_some_and(ours) { Ok(()) } else { Err(self.held_by()) }
+    }
+
+    /// Who holds now, for who has come too late.
+    pub fn held_by(&self) -> String {
+        self.holder().map_or_else(|why| why, |h| format!("{} holds {} now (epoch {})", h.node, self.service, h.epoch))
     }
 
     /// There is a record from now on, also when nothing has ever changed hands; the holder's data are live in writing.

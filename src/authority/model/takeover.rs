@@ -46,7 +46,7 @@ impl World {
         match boot(&view, down, Some(Duration::minutes(15)), over) {
             Boot::Start => job.todo.push_back(Todo::Ask),
             Boot::Standby(why) => self.tell(format!("   stays down: {why}")),
-            Boot::Wait => self.tell("   waits no longer"),
+            Boot::Wait(why) => self.tell(format!("   waits no longer: {why}")),
         }
         Ok(())
     }
@@ -157,8 +157,8 @@ impl World {
 
     pub fn take(&mut self, n: usize, job: &mut Job) -> Result<(), Refusal> {
         let claim = job.claim.clone().unwrap();
-        if !self.nodes[n].here.claims(claim.epoch) {
-            return Err(refuse("somebody else was quicker", format!("on {}: svcmgr -s {SERVICE} where", NAMES[n])));
+        if let Err(why) = self.nodes[n].here.claims(&claim) {
+            return Err(refuse(why, format!("on {}: svcmgr -s {SERVICE} where", NAMES[n])));
         }
         if let Some(loser) = job.how.abandon.as_deref().map(number_of) {
             self.give_up(claim.epoch, n, loser);

@@ -112,7 +112,7 @@ impl World {
         let node = &mut self.nodes[n];
         let done = f(&mut node.here);
         if node.tear && node.here.record != before.record && node.here.replicas != before.replicas {
-            match node.here.record_first(&before) {
+            match node.here.record_first() {
                 true => node.here.replicas = before.replicas,
                 false => node.here.record = before.record,
             }

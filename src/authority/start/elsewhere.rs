@@ -1,4 +1,4 @@
-//! What the other nodes say: it runs there, somebody takes it over, nobody knows who holds, they have newer data.
+//! What the other nodes say of the data: somebody takes them over, nobody knows who holds, they have newer ones.
 
 use super::super::Refusal;
 use super::super::words::{instant, list, lost, span};
@@ -7,58 +7,6 @@ use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use crate::state::replica::State;
 use chrono::{DateTime, Duration, Local};
-
-pub(super) fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
-    let (service, node) = (&view.here.service, &view.here.node);
-    let holds = |peer: &str| view.here.holder().is_ok_and(|h| view.here.copies.named(&h.copy, &h.node) == view.here.copies.of_node(peer));
-    // what a planned takeover is for
-    let sure = |peer: &str| view.answers.get(peer).is_some_and(|a| a.as_ref().is_ok_and(|a| a.unsure.is_none()));
-    let hands_over = |peer: &str| how.takeover && holds(peer) && sure(peer) && !same_site(view, peer) && !view.here.holds();
-    let up = answered(view).find(|(peer, a)| a.running == Some(true) && !(view.flex && same_site(view, peer)) && !hands_over(peer));
-    if let Some((peer, answer)) = up {
-        let own = view.here.rids().iter().any(|rid| matches!(view.here.data(rid).state, Some(State::Orphan) | None));
-        let remedy = if same_site(view, peer) || !view.here.copies.replicated() {
-            format!("on {peer}: svcmgr -s {service} switch --to {node}   (stops it there, starts it here)")
-        } else if holds(peer) && own && view.here.copies.home() != view.here.copy() {
-            format!(
-                "on {peer}: svcmgr -s {service} sync full --abandon {node}   (makes a fresh copy here; see first: svcmgr -s {service} where); to keep the data of {node} instead, on {node}: svcmgr -s {service} takeover --abandon {peer}"
-            )
-        } else if holds(peer) && own {
-            format!(
-                "on {peer}: svcmgr -s {service} giveback   (brings its data here and starts it here; see first: svcmgr -s {service} where)"
-            )
-        } else if !sure(peer) {
-            format!("on {peer}: svcmgr -s {service} takeover --force   ({peer} cannot tell who holds the data: this says that it does)")
-        } else if holds(peer) {
-            format!(
-                "on {node}: svcmgr -s {service} takeover   (stops it on {peer}, sends its last writes, starts it here: nothing is lost)"
-            )
-        } else {
-            format!("on {peer}: svcmgr -s {service} stop   (or see who has what: svcmgr -s {service} where)")
-        };
-        return Err(Refusal {
-            what: format!("{service} is not started on {node}: it is up on {peer}"),
-            why: format!("{peer} says so now (avail {})", answer.avail.as_deref().unwrap_or("not known")),
-            stake: "two running instances make two different copies of the data: the writes of one would be lost".into(),
-            remedy,
-        });
-    }
-    // a planned takeover waits for the holder to be done
-    let in_the_way = |peer: &str| if same_site(view, peer) { !view.flex } else { holds(peer) && !how.takeover };
-    if let Some((peer, answer)) = answered(view).find(|(peer, a)| a.busy.is_some() && in_the_way(peer)) {
-        let (whose, stake) = match same_site(view, peer) {
-            true => ("shares its data", "two instances on the same disks destroy them"),
-            false => ("holds its data", "two running instances make two different copies of the data: the writes of one would be lost"),
-        };
-        return Err(Refusal {
-            what: format!("{service} is not started on {node}: {peer}, which {whose}, is at work with it"),
-            why: format!("{peer} is doing `{}` at this moment", answer.busy.as_deref().unwrap_or_default()),
-            stake: stake.into(),
-            remedy: format!("on {node}: svcmgr -s {service} start   (again, when {peer} is done)"),
-        });
-    }
-    Ok(())
-}
 
 pub(super) fn unsure(view: &View, why: &str) -> Refusal {
     let (service, node) = (&view.here.service, &view.here.node);
@@ -240,9 +188,17 @@ pub(super) fn fresher(view: &View, how: &How, go: &mut Go) -> Result<(), Refusal
     })
 }
 
-/// Who holds has nothing to ask before it starts. But data of another copy may have been written after it ran last, by a
-/// takeover that nobody remembers; nothing of them is overwritten by this start, nor by a sync that nobody chooses.
-pub(super) fn later_elsewhere(view: &View) -> Vec<String> {
+/// Data of another copy that were written after the holder, which is this node's copy, ran last: by a takeover that
+/// nobody remembers. Nothing of them is overwritten by a start here, nor by a sync that nobody chooses.
+pub(super) struct Later {
+    /// Who has them, until when, and what of it.
+    pub said: String,
+    /// How to compare, and to keep them.
+    pub remedy: String,
+}
+
+/// All such data.
+pub(super) fn later_elsewhere(view: &View) -> Vec<Later> {
     let here = view.here;
     let (service, node) = (&here.service, &here.node);
     let abandoned = here.abandoned();
@@ -253,11 +209,15 @@ pub(super) fn later_elsewhere(view: &View) -> Vec<String> {
         let held = answer.rids.values().filter_map(|v| v.held.as_ref()).filter(|held| held.state == Some(State::Orphan));
         let until = held.filter_map(|held| held.written_until).max()? - skew(answer, here.now);
         let ran = last.filter(|last| *last < until)?;
-        Some(format!(
-            "{peer} has data of its own, written until {}, and {service} ran on {node} until {}: nobody remembers that {peer} took over, so {node} goes on with its own. compare: svcmgr -s {service} where; to keep those of {peer}, on {peer}: svcmgr -s {service} takeover --abandon {node}",
-            instant(until, here.now),
-            instant(ran, here.now)
-        ))
+        let (until, ran) = (instant(until, here.now), instant(ran, here.now));
+        Some(Later {
+            said: format!(
+                "{peer} has data of its own, written until {until}, and {service} ran on {node} until {ran}: nobody remembers that {peer} took over"
+            ),
+            remedy: format!(
+                "compare: svcmgr -s {service} where; to keep those of {peer}, on {peer}: svcmgr -s {service} takeover --abandon {node}"
+            ),
+        })
     };
     answered(view).filter(|(peer, _)| other(peer)).filter_map(|(peer, answer)| written(peer, answer)).collect()
 }
