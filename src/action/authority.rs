@@ -3,7 +3,7 @@
 
 use super::execute::Run;
 use super::{call, gates, written};
-use crate::authority::start::{Answers, Decision, Go, How, View, decide};
+use crate::authority::start::{Answers, Decision, Go, How, View, behind, decide};
 use crate::authority::words::list;
 use crate::authority::{Here, Learned, Refusal};
 use crate::error::{Error, Result};
@@ -369,7 +369,8 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
     let mut taken = false;
     if let Some(epoch) = go.claim {
         let claim = desk.claim(epoch, &answers)?;
-        let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, false, go.abandoned.clone())))?;
+        let behind = behind(&desk.here, &answers);
+        let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, behind, go.abandoned.clone())))?;
         if let Err(why) = ours {
             desk.unclaim(&claim);
             return Err(not_taken(&desk.here, &why));

@@ -10,6 +10,7 @@ use super::ground::{devices, ground};
 use super::sync::{Load, deliver};
 use super::{call, written};
 use crate::authority::Here;
+use crate::authority::start::apart;
 use crate::authority::words::list;
 use crate::authority::written::given_up_for;
 use crate::error::{Error, Result};
@@ -135,6 +136,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
     let told = |a: &Answer| a.epoch.max(a.promise.as_ref().map_or(0, |p| p.epoch));
     let told = answers.values().filter_map(|a| a.as_ref().ok()).map(told);
     let epoch = told.fold(desk.here.highest(), u64::max) + 1;
+    let ahead = apart(answers.get(to).and_then(|a| a.as_ref().ok()), desk.here.now);
     let ours = desk.change(|here| {
         let from = here.copy().map(|c| c.name.clone());
         let ours = here.holds();
@@ -148,7 +150,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
                     from,
                     handed: true,
                     partial: false,
-                    away: here.away(),
+                    away: here.away(ahead),
                 },
                 &images,
             );

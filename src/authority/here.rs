@@ -7,7 +7,7 @@ use super::copies::{Copies, Copy};
 use crate::config::scope::ServiceConfig;
 use crate::state::alive::{self, LastRun};
 use crate::state::authority::{self, Holder, Known, Promise, Record};
-use crate::state::gate::Held;
+use crate::state::gate::{Broken, Held};
 use crate::state::replica::{self, Image, Replica, State};
 use crate::state::stamp;
 use chrono::{DateTime, Local};
@@ -234,7 +234,9 @@ impl Here {
         let since = file.filter(|r| r.node == self.node && Some(r.state) == data.state).map(|r| r.since);
         let (witness, written_until) = (file.and_then(|r| r.witness.clone()), data.written_until);
         let (kept, applying) = (data.kept, data.applying);
-        Held { state: data.state, image: data.image, since, written_until, kept, applying, witness }
+        let unfinished = |r: &&Replica| r.node == self.node && r.applying.is_none() && matches!(r.state, State::InProgress | State::Torn);
+        let broken = file.filter(unfinished).map(|r| Broken { since: r.since, from: r.from.clone() });
+        Held { state: data.state, image: data.image, since, written_until, kept, applying, broken, witness }
     }
 }
 

@@ -92,7 +92,7 @@ fn two_holders_of_an_epoch_are_a_split() {
     assert_eq!(n1.learn(&holder(&n1.clone(), 1, "d2")), Learned::Split);
     assert_eq!(n1.rival().map(|r| r.node.clone()), Some("d2".into()));
     let mut d1 = here("d1");
-    d1.take(1, false, Vec::new());
+    d1.take(1, chrono::Duration::zero(), Vec::new());
     assert!(d1.holds());
     d1.learn(&holder(&d1.clone(), 1, "d2"));
     assert!(!d1.holds(), "nobody does");
@@ -115,6 +115,23 @@ fn what_is_forgotten_is_settled_by_all_others_together() {
     assert_eq!(settled([known(&one), known(&two), unsure(3)]), None, "there are traces of a later epoch");
     assert_eq!(settled([unsure(0), unsure(0), unsure(0)]), None, "nobody knows");
     assert_eq!(settled([known(&one), known(&two), Some(says(&n1, one.clone(), 0, true))]), None, "one is at work");
+}
+
+#[test]
+fn what_was_handed_here_and_taken_away_again_is_an_orphan_also_of_who_has_forgotten_both() {
+    let asked = |epoch, from: &str, handed| {
+        let mut n1 = here("n1");
+        n1.record = Known::Unknown("damaged".into());
+        n1.replicas.insert("sync#1".into(), Known::Known(Replica::new("n1", State::Replica, epoch, n1.now)));
+        let taken = Holder { from: Some(from.into()), handed, ..holder(&n1, 3, "d2") };
+        let answer = says(&n1, Some(taken), 0, false);
+        assert!(n1.resolve([Some(&answer)].into_iter()));
+        n1.data("sync#1").state
+    };
+    assert_eq!(asked(1, "nodes", false), Some(State::Orphan), "it held in epoch 2");
+    assert_eq!(asked(3, "nodes", false), Some(State::Replica), "d2 has sent it since");
+    assert_eq!(asked(1, "nodes", true), Some(State::Replica), "it has given it to d2, with all data");
+    assert_eq!(asked(1, "d1", false), Some(State::Replica), "it was not concerned");
 }
 
 #[test]
@@ -155,7 +172,7 @@ fn home_may_be_overwritten_only_while_it_is_made_ready() {
 #[test]
 fn a_crash_between_two_files_takes_data_for_too_little() {
     let mut d1 = here("d1");
-    d1.take(1, false, Vec::new());
+    d1.take(1, chrono::Duration::zero(), Vec::new());
     let before = d1.clone();
     let image = Image { frozen_at: Some(d1.now), ..Image::default() };
     d1.hand_over(holder(&before, 2, "n1"), &BTreeMap::from([("sync#1".to_owned(), image)]));
@@ -236,7 +253,7 @@ fn a_takeover_does_not_forget_what_is_being_applied() {
     let mut d1 = with_copy();
     d1.applying("sync#1", "/dev/x", &image("new"));
     let before = d1.clone();
-    d1.take(1, false, Vec::new());
+    d1.take(1, chrono::Duration::zero(), Vec::new());
     assert_eq!(d1.pending("sync#1"), Some(&image("new")));
     let mut undone = d1.clone();
     undone.give_back(&before);
@@ -287,4 +304,27 @@ fn what_a_crash_has_left_is_announced_before_it_goes() {
     let words = said(&d1, Newest::Unknown).unwrap();
     assert!(words.starts_with("what d1 wrote after 18:50:00, until it crashed (it was seen last at 18:49:00), was never sent"), "{words}");
     assert_eq!(said(&d1, Newest::At(base)), None, "the data tell");
+    d1.last_run = Some(LastRun { until: Some(base - chrono::Duration::minutes(29)), crashed: false, ..LastRun::default() });
+    let words = said(&d1, Newest::At(base - chrono::Duration::minutes(30))).unwrap();
+    assert_eq!(
+        words,
+        "what d1 wrote after its last sync was never sent: it is overwritten with the data of n1. how much that is cannot be told, as the clock of d1 was set back: the sync is of 18:50:00, and svc1 ran until 18:21:00"
+    );
+}
+
+/// d1, whose clock is right, took over from home; d2, which is half an hour behind, has the data from it.
+#[test]
+fn since_when_home_is_without_them_is_told_by_the_clock_of_who_holds() {
+    let half = chrono::Duration::minutes(30);
+    let n1 = here("n1");
+    assert_eq!(n1.away(half), Some(n1.now + half), "it gives them away now");
+    let mut d1 = here("d1");
+    d1.take(1, -half, Vec::new());
+    let taken = d1.now;
+    assert_eq!(d1.holder().unwrap().away, Some(taken), "it takes them now: the clock of home does not matter");
+    assert_eq!(d1.away(-half), Some(taken - half));
+    let mut d2 = here("d2");
+    d2.learn(&d1.holder().unwrap());
+    d2.take(2, -half, Vec::new());
+    assert_eq!(d2.holder().unwrap().away, Some(taken - half));
 }

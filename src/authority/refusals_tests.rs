@@ -7,7 +7,7 @@ use crate::config::env::EnvFile;
 use crate::config::scope::ServiceConfig;
 use crate::state::alive::LastRun;
 use crate::state::authority::{Holder, Known, Promise, Record};
-use crate::state::gate::{Answer, Held, Question, VERSION, Verdict};
+use crate::state::gate::{Answer, Broken, Held, Question, VERSION, Verdict};
 use crate::state::replica::{Image, Replica, State};
 use chrono::{DateTime, Duration, Local};
 use std::sync::Arc;
@@ -189,6 +189,29 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         broken.held.as_mut().unwrap().state = Some(State::InProgress);
         change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken));
     });
+    let held_now = |state: State, since: &str| {
+        let mut n1 = with("n1", &holder(2, "nodes", "n1", "19:05:00"), state, Some("18:52:00"));
+        n1.replicas.get_mut("sync#1").into_iter().for_each(|file| {
+            if let Known::Known(file) = file {
+                file.since = at(since);
+            }
+        });
+        n1
+    };
+    // n2 has learned that its copy holds: its data are the holder's, and its file says more
+    let unfinished = |a: &mut Answers| {
+        let of = Broken { since: at("19:04:00"), from: Some("d1".into()) };
+        let broken = Held { state: Some(State::Live), broken: Some(of), ..Held::default() };
+        change(a, "n2", |n2| _ = n2.rids.insert("sync#1".into(), Verdict { ok: true, why: None, held: Some(broken) }));
+    };
+    let title = "start on n1, which took over while a transfer to n2, on the same disks, was under way";
+    book.start(title, &held_now(State::Live, "19:05:00"), &plain, unfinished);
+    book.start("takeover --abandon d1 there", &held_now(State::Live, "19:05:00"), &abandon("d1", false), unfinished);
+    book.start("the same start, forced", &held_now(State::Live, "19:05:00"), &force, unfinished);
+    book.start("the same, and a whole copy has come by way of n1 since", &held_now(State::Replica, "19:04:30"), &plain, unfinished);
+    let mut ran = held_now(State::Live, "19:05:00");
+    ran.last_run = Some(LastRun { since: Some(at("19:05:01")), until: Some(at("19:06:00")), crashed: false });
+    book.start("the same, and it has run on n1 since", &ran, &plain, unfinished);
     let given = Holder { handed: true, ..away.clone() };
     let mut broken = with("d1", &given, State::InProgress, Some("18:52:00"));
     if let Some(Known::Known(replica)) = broken.replicas.get_mut("sync#1") {

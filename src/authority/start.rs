@@ -213,6 +213,19 @@ pub fn skew(answer: &Answer, now: DateTime<Local>) -> Duration {
     clock.map_or_else(Duration::zero, |c| c.with_timezone(&Local) - now)
 }
 
+/// The same of a peer that is to get authority, or had it: small differences are the time that answers take.
+pub fn apart(answer: Option<&Answer>, now: DateTime<Local>) -> Duration {
+    answer.map_or_else(Duration::zero, |a| Some(skew(a, now)).filter(|s| s.abs() > Duration::seconds(60)).unwrap_or_default())
+}
+
+/// How far the clock of who holds, as far as it answers, is behind ours.
+pub fn behind(here: &Here, answers: &Answers) -> Duration {
+    let Some((holder, copy)) = here.holder().ok().zip(here.holding()) else { return Duration::zero() };
+    let said = |node: &String| answers.get(node).and_then(|a| a.as_ref().ok());
+    let of_copy = || copy.nodes.iter().find_map(said);
+    -apart(said(&holder.node).or_else(of_copy), here.now)
+}
+
 /// What `boot` does on a node whose copy holds authority, when other copies are configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {

@@ -92,6 +92,10 @@ pub fn given_up_for(
     };
     // a second holder after the first: home has been without them since the first
     let left = holder.away.unwrap_or(holder.since);
+    let base = here.data(rid).image.frozen_at;
+    let until = here.last_run.as_ref().filter(|r| !r.crashed).and_then(|r| r.until);
+    // it ended before the last image that it sent: the times of what was written then are as wrong
+    let set_back = base.zip(until).filter(|(base, until)| *until + STEP < *base).map(|(_, until)| until);
     let what = newest.map_or_else(|| "at a time that could not be found out".into(), |at| instant(at, here.now));
     if newest.is_none_or(|at| at + skew > left) && !abandon {
         return Err(Refusal {
@@ -103,7 +107,7 @@ pub fn given_up_for(
             ),
         });
     }
-    Ok(match (here.data(rid).image.frozen_at, newest) {
+    Ok(match (base, newest) {
         (Some(base), Some(at)) if at > base => Some(format!(
             "the writes made on {node} between {} and {what} ({}) were never sent: they are overwritten with the data of {taker}",
             instant(base, here.now),
@@ -112,6 +116,11 @@ pub fn given_up_for(
         (Some(base), _) if crashed => Some(format!(
             "what {node} wrote after {}, until it crashed (it was seen last at {what}), was never sent: it is overwritten with the data of {taker}",
             instant(base, here.now),
+        )),
+        (Some(base), _) if let Some(until) = set_back => Some(format!(
+            "what {node} wrote after its last sync was never sent: it is overwritten with the data of {taker}. how much that is cannot be told, as the clock of {node} was set back: the sync is of {}, and {name} ran until {}",
+            instant(base, here.now),
+            instant(until, here.now),
         )),
         (None, _) => Some(format!("what {node} wrote of its own, until {what}, is overwritten with the data of {taker}")),
         _ => None,

@@ -160,12 +160,25 @@ pub struct Held {
     /// A snapshot that keeps the state before an unfinished transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// A transfer to this node was under way and its end is not on record, whatever has come to its copy since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Broken>,
     /// A few bytes of a whole copy, digested; of data of which nothing is remembered there, of what is there now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<String>,
     /// It is being made this image from a store beside it, or will be before anything else is done with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub applying: bool,
+}
+
+/// A transfer of which nobody has said that it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// When it began, by the receiver's clock.
+    pub since: DateTime<Local>,
+    /// Who sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 fn known_state<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<State>, D::Error> {

@@ -6,7 +6,7 @@ use crate::authority::words::{instant, span};
 use crate::state::authority::{Holder, Known, Promise, Record};
 use crate::state::gate::{Answer, Question};
 use crate::state::replica::{Image, Replica, State};
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, TimeDelta};
 use std::collections::BTreeMap;
 
 impl Here {
@@ -96,8 +96,10 @@ impl Here {
         let rival = rival.filter(|r| r.epoch == best.epoch);
         self.record = Known::Known(Record { rival, ..Record::of(best.clone()) });
         if !self.holds() {
-            let own = self.replicas.values().any(|r| r.known().is_some_and(|r| r.state == State::Live && r.node == self.node));
-            if own {
+            // who held has taken it from this copy: what came here before that is what it held
+            let ours = best.from.is_some() && best.from == self.copy().map(|c| c.name.clone()) && !best.handed;
+            let own = |r: &Replica| r.state == State::Live || (ours && r.state == State::Replica && r.epoch < best.epoch);
+            if self.replicas.values().filter_map(Known::known).any(|r| r.node == self.node && own(r)) {
                 self.lose(&best);
             }
         }
@@ -256,23 +258,25 @@ impl Here {
         }
     }
 
-    /// Since when home does not hold, if the data leave this holder for another copy that is not home.
-    pub fn away(&self) -> Option<DateTime<Local>> {
+    /// Since when home does not hold, if the data leave this holder for another copy that is not home: by the clock of
+    /// who gets them, which is `ahead` of the one that the record goes by.
+    pub fn away(&self, ahead: TimeDelta) -> Option<DateTime<Local>> {
         let holder = self.holder().ok()?;
-        if self.holding() == self.copies.home() { Some(self.now) } else { holder.away.or(Some(holder.since)) }
+        Some(if self.holding() == self.copies.home() { self.now } else { holder.away.unwrap_or(holder.since) } + ahead)
     }
 
     /// This node's copy holds authority from now on, in `epoch`; writes of the copies `abandoned` are given up. All
-    /// data here become live, their base forgotten.
-    pub fn take(&mut self, epoch: u64, handed: bool, abandoned: Vec<String>) {
+    /// data here become live, their base forgotten. `behind`: how far the clock of who held before is behind this one.
+    pub fn take(&mut self, epoch: u64, behind: TimeDelta, abandoned: Vec<String>) {
         let from = self.holder().ok().map(|h| h.copy);
         let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
         let whole = |rid: &String| matches!(self.data(rid).state, Some(State::Replica | State::Live | State::Orphan));
         // what home has written until now is given up with it
         let given_up = self.copies.home().is_some_and(|home| abandoned.contains(&home.name));
-        let away = self.away().filter(|_| !given_up);
-        let partial = !handed && !self.rids().iter().all(whole);
-        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed, partial, away };
+        let home = self.holding() == self.copies.home(); // since now, which is by this clock
+        let away = self.away(if home { TimeDelta::zero() } else { behind }).filter(|_| !given_up);
+        let partial = !self.rids().iter().all(whole);
+        let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed: false, partial, away };
         self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
         self.set_live();
     }

@@ -144,11 +144,12 @@ impl World {
             return Ok(());
         }
         // out of reach: the var of this machine is of a time before it wrote, and a file of it was lost besides; or two
-        // others have held since: the last one took over from the other, and does not know whose writes that one left
-        // behind
+        // others have held since it did: the last one took over from the other, and does not know whose writes that one
+        // left behind. (It may have gone on writing when it had heard of the first of them: that is no epoch of its own)
         let machine = &self.nodes[to];
         let restored = write.node == to && machine.restored_at > write.at;
-        if restored && (epoch > write.epoch + 1 || machine.damaged_at > machine.restored_at) {
+        let held = self.taken.iter().filter(|(_, copy, at)| *copy == write.copy && *at <= write.at).map(|(epoch, ..)| *epoch).max();
+        if restored && (epoch > held.unwrap_or(0) + 1 || machine.damaged_at > machine.restored_at) {
             self.given_up.insert(id);
             return Ok(());
         }
@@ -266,11 +267,12 @@ impl World {
             answer.epoch.max(answer.promise.map_or(0, |p| p.epoch))
         });
         let epoch = reached.fold(self.nodes[giver].here.highest(), u64::max) + 1;
+        let ahead = self.now(taker) - self.now(giver);
         let here = &self.nodes[giver].here;
         let copy = here.copies.of_node(NAMES[taker]).unwrap().name.clone();
         let from = here.copy().map(|c| c.name.clone());
         let holder =
-            Holder { epoch, copy, node: NAMES[taker].into(), since: here.now, from, handed: true, partial: false, away: here.away() };
+            Holder { epoch, copy, node: NAMES[taker].into(), since: here.now, from, handed: true, partial: false, away: here.away(ahead) };
         let images = job.images.clone();
         self.change(giver, |here| here.hand_over(holder, &images));
         self.taken.push((epoch, copy_of(taker), self.events));

@@ -1,7 +1,7 @@
 //! Start, boot and takeover, step by step.
 
 use super::kinds::{Data, Job, Mode, NAMES, SERVICE, Todo, World, copy_of, number_of, refuse};
-use crate::authority::start::{Answers, Boot, Decision, View, boot, decide};
+use crate::authority::start::{Answers, Boot, Decision, View, behind, boot, decide};
 use crate::authority::{Here, Refusal};
 use crate::state::alive::LastRun;
 use crate::state::authority::Promise;
@@ -168,7 +168,8 @@ impl World {
             self.left_behind.extend(theirs.writes.difference(&mine.writes));
         }
         let abandoned = job.go.abandoned.clone();
-        self.change(n, |here| here.take(claim.epoch, false, abandoned));
+        let behind = behind(&self.nodes[n].here, &job.answers);
+        self.change(n, |here| here.take(claim.epoch, behind, abandoned));
         for p in job.missed.iter().filter(|_| job.how.force) {
             if let Some(other) = &mut self.nodes[*p].job {
                 other.overruled = true;
@@ -206,9 +207,10 @@ impl World {
         if !self.nodes[n].here.holds() {
             return Ok(Err(refuse("somebody else was quicker", format!("on {}: svcmgr -s {SERVICE} where", NAMES[n]))));
         }
-        // out of reach: the other machine on the same disks was receiving, and does not answer now; or files were lost, and
-        // a holder that did not know it was one has received
-        let whole = self.nodes[n].restored_at == 0 && self.nodes[n].damaged_at == 0;
+        // out of reach: the other machine on the same disks was receiving, and does not answer now; or files of one of the
+        // two were lost, and a holder that did not know it was one has received, or who received has forgotten it
+        let same_disks = self.nodes.iter().enumerate().filter(|(p, _)| copy_of(*p) == copy_of(n));
+        let whole = same_disks.map(|(_, node)| node).all(|node| node.restored_at == 0 && node.damaged_at == 0);
         let asked = (0..NAMES.len()).all(|p| p == n || copy_of(p) != copy_of(n) || !job.missed.contains(&p));
         if !job.how.force && asked && whole && self.data[copy_of(n)].iter().any(|d| d.torn) {
             return Err(format!("{} starts on torn data, not forced to", NAMES[n]));

@@ -2,7 +2,7 @@
 
 use super::super::Refusal;
 use super::super::words::instant;
-use super::own::beside;
+use super::own::{beside, unsettled};
 use super::{Go, How, View, answered, data_of, same_site, taken};
 use crate::state::replica::State;
 
@@ -44,7 +44,8 @@ pub(super) fn abandon(view: &View, how: &How, node: &str) -> Result<Go, Refusal>
     }
     for rid in &here.rids() {
         let mut data = here.data(rid);
-        data.state = beside(view, rid).or(here.broken(rid).map(|r| r.state)).or(data.state);
+        let unsettled = unsettled(view, rid).map(|_| State::InProgress);
+        data.state = beside(view, rid).or(here.broken(rid).map(|r| r.state)).or(unsettled).or(data.state);
         if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
             return Err(refused(
                 format!("{rid} is not a whole copy on {me}"),

@@ -4,8 +4,9 @@ use super::super::Refusal;
 use super::super::here::Data;
 use super::super::words::{instant, span};
 use super::{Go, How, View, answered, at, giver, nodes_of, over, same_site, send, since};
-use crate::state::authority::Holder;
-use crate::state::replica::State;
+use crate::state::authority::{Holder, Known};
+use crate::state::gate::Broken;
+use crate::state::replica::{Replica, State};
 use chrono::{DateTime, Local};
 
 /// What is here can be started from.
@@ -31,7 +32,9 @@ pub(super) fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> 
 pub(super) fn handed_and_broken(view: &View, holder: &Holder) -> Result<(), Refusal> {
     let here = view.here;
     let (service, node) = (&here.service, &here.node);
-    let Some((rid, broken)) = here.rids().iter().find_map(|rid| Some((rid.clone(), here.broken(rid)?.clone()))) else { return Ok(()) };
+    let own = |rid: &String| Some(Broken { since: here.broken(rid)?.since, from: here.broken(rid)?.from.clone() });
+    let found = |rid: &String| Some((rid.clone(), own(rid).or_else(|| unsettled(view, rid))?));
+    let Some((rid, broken)) = here.rids().iter().find_map(found) else { return Ok(()) };
     let from = broken.from.unwrap_or_else(|| "another node".into());
     Err(Refusal {
         what: format!("{service} is not started on {node}: {rid} is not a whole copy"),
@@ -153,6 +156,25 @@ pub(super) fn broken_off(view: &View, holder: &Holder, rid: &str, data: &Data) -
 pub(super) fn beside(view: &View, rid: &str) -> Option<State> {
     let mut held = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| a.rids.get(rid)?.held.as_ref()?.state);
     held.find(|state| matches!(state, State::InProgress | State::Torn))
+}
+
+/// The same when this copy holds: a transfer to a node with the same disks that was under way when authority came, so
+/// that nobody asked it then, or it did not answer. What arrived whole since, or has run since, is none any more.
+pub(super) fn unsettled(view: &View, rid: &str) -> Option<Broken> {
+    let here = view.here;
+    let file = here.replicas.get(rid).and_then(Known::known).filter(|r| r.node == here.node);
+    let ran = |live: &Replica| here.last_run.as_ref().is_some_and(|run| run.since.is_none_or(|since| since >= live.since));
+    let own = file.filter(|r| r.state == State::Replica || (r.state == State::Live && ran(r))).map(|r| r.since);
+    let beside = || answered(view).filter(|(peer, _)| same_site(view, peer));
+    let held = || beside().filter_map(|(_, a)| Some((a, a.rids.get(rid)?.held.as_ref()?)));
+    let theirs = held().filter(|(a, held)| match held.state {
+        Some(State::Replica) => true,
+        Some(State::Live) => held.since.zip(a.up_until).is_some_and(|(since, until)| until >= since),
+        _ => false,
+    });
+    let whole = theirs.filter_map(|(_, held)| held.since).chain(own).max();
+    let broken = held().filter_map(|(_, held)| held.broken.clone());
+    broken.max_by_key(|b| b.since).filter(|b| here.holds() && whole.is_none_or(|whole| whole < b.since))
 }
 
 pub(super) fn rounds(view: &View, go: &mut Go) {
