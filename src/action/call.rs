@@ -13,6 +13,8 @@ use crate::state::gate::{Answer, Detail, Question, VERSION, to_line};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// How long a stop on a peer may take.
+const STOP: Duration = Duration::from_secs(3600);
 /// How long it is waited without a word.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -132,6 +134,11 @@ pub fn remote(
             Err(Error::text(format!("{} failed on {peer} ({}){why}", words.join(" "), stage.why())))
         }
     }
+}
+
+/// Stops the service on `peer`.
+pub fn stop(with: (&Host, &Logger, &Options), service: &str, peer: &str) -> Result<(), Error> {
+    remote(with, service, peer, &["stop"], STOP)
 }
 
 /// A console line of a peer, at its level: `19:10:02 INFO   SVC1.FS#1 mount …`. One that goes on with what was said is

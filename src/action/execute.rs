@@ -36,6 +36,13 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    /// An error in the log, unless it is there already.
+    pub fn say(&self, error: &Error) {
+        if !matches!(error, Error::Reported) {
+            self.log.error(error.to_string());
+        }
+    }
+
     /// A run that has done nothing yet.
     pub fn new(service: &'a Service, host: &'a Host, log: &'a Logger, options: &'a Options) -> Self {
         Self {

@@ -200,9 +200,7 @@ fn live(run: &Run, desk: &Desk, to: &str) -> Result<BTreeMap<String, Image>> {
             Ok(images)
         }
         Err(e) => {
-            if !matches!(e, Error::Reported) {
-                run.log.error(e.to_string());
-            }
+            run.say(&e);
             let mut desk = Desk::load(run.service, run.host, run.log, false, false);
             if let (false, Ok(holder)) = (desk.here.holds(), desk.here.holder()) {
                 run.log.error(format!("{} has taken {} over meanwhile: it is not started here again", holder.node, run.service.name));
@@ -291,18 +289,14 @@ pub fn move_to(run: &Run, desk: &Desk, to: &str, abandon: bool) -> Result<()> {
     words.extend(abandon.then_some(["--abandon", to]).into_iter().flatten());
     call::remote((run.host, run.log, run.options), name, to, &words, PREPARE)?;
     if let Err(e) = handover(run, to) {
-        if let Error::Text(why) = &e {
-            run.log.error(why.clone());
-        }
+        run.say(&e);
         if let Err(more) = call::remote((run.host, run.log, run.options), name, to, &["prepare", "--from", node, "--undo"], PREPARE) {
             run.log.warning(format!("{to} is still ready to receive: {more}. on {to}: svcmgr -s {name} stop"));
         }
         return Err(Error::Reported);
     }
     call::remote((run.host, run.log, run.options), name, to, &["start"], START).map_err(|e| {
-        if let Error::Text(why) = &e {
-            run.log.error(why.clone());
-        }
+        run.say(&e);
         Error::text(format!(
             "{name} is down on {node}, and {to} holds it with all data, but it did not start there. on {to}: svcmgr -s {name} start"
         ))

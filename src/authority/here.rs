@@ -2,6 +2,7 @@
 
 mod arrive;
 mod change;
+mod promise;
 
 use super::copies::{Copies, Copy};
 use crate::config::scope::ServiceConfig;

@@ -62,10 +62,10 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
         return None;
     }
     if let Some(rival) = here.rival() {
-        return Some(split(here, &what, &rival.node));
+        return Some(Refusal::split(here, what, &rival.node));
     }
     if here.copies.named(copy, sender) != here.holding() {
-        return Some(split(here, &what, sender));
+        return Some(Refusal::split(here, what, sender));
     }
     // one that came to nothing does not keep the holder out for ever: its data are the newest until another one takes over
     if let Some(promise) = here.promise().filter(|p| (here.now - p.at).abs() < PROMISED) {
@@ -121,17 +121,4 @@ fn data_copy(here: &Here) -> String {
 /// The sender's record says that someone gave this copy's writes up; or this node's does: a way home was prepared.
 fn given_up(here: &Here, question: &Question) -> bool {
     here.copy().is_some_and(|c| question.abandoned.contains(&c.name) || here.abandoned().contains(&c.name))
-}
-
-fn split(here: &Here, what: &str, other: &str) -> Refusal {
-    let service = &here.service;
-    let mine = here.holder().map(|h| h.node).unwrap_or_default();
-    Refusal {
-        what: format!("{what}: two copies both hold the data"),
-        why: format!("{mine} and {other} took over without seeing each other (epoch {})", here.holder().map_or(0, |h| h.epoch)),
-        stake: "the writes of one of them: someone has to choose".to_owned(),
-        remedy: format!(
-            "to keep the data of {mine}, on {mine}: svcmgr -s {service} takeover --abandon {other}; to keep those of {other}, on {other}: svcmgr -s {service} takeover --abandon {mine}   (compare first: svcmgr -s {service} where)"
-        ),
-    }
 }

@@ -13,7 +13,7 @@ use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use abandon::abandon;
 use chrono::{DateTime, Duration, Local};
-use elsewhere::{Later, claims_elsewhere, fresher, last_writes, later_elsewhere, planned, split, traces, unsure};
+use elsewhere::{Later, claims_elsewhere, fresher, last_writes, later_elsewhere, planned, traces, unsure};
 use own::{handed_and_broken, own_data};
 use running::{hears_soon, running_elsewhere};
 use std::collections::BTreeMap;
@@ -98,7 +98,8 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
     }
     traces(view, how, &holder)?;
     if let Some(rival) = here.rival() {
-        return Err(split(view, &holder, rival));
+        let what = format!("{} is not started on {}", here.service, here.node);
+        return Err(Refusal::split(here, what, &rival.node));
     }
     if here.holds() {
         if !how.force {

@@ -13,10 +13,6 @@ use crate::host::Host;
 use crate::log::Logger;
 use crate::service::Service;
 use crate::state::gate::Answer;
-use std::time::Duration;
-
-/// How long a stop on a peer may take.
-const STOP: Duration = Duration::from_secs(3600);
 
 /// Does it.
 pub fn act(service: &Service, host: &Host, log: &Logger, options: &Options) -> Result<()> {
@@ -60,7 +56,7 @@ fn give(run: &Run) -> Result<()> {
             return refuse(run, &both_up(&desk, &peer));
         }
         run.log.warning(format!("what {peer} has written is given up, as you say (--abandon): the data of {node} are kept"));
-        call::remote((run.host, run.log, run.options), name, &peer, &["stop"], STOP)?;
+        call::stop((run.host, run.log, run.options), name, &peer)?;
     }
     handover::move_to(run, &desk, &to, abandon)
 }
@@ -131,15 +127,7 @@ fn not_here(desk: &Desk) -> Refusal {
                 format!("on {}: svcmgr -s {name} giveback", holder.node)
             },
         },
-        (Ok(holder), Some(rival)) => Refusal {
-            what: format!("{name} is not given back by {node}: two copies both hold the data"),
-            why: format!("{} and {} took over without seeing each other", holder.node, rival.node),
-            stake: "the writes of one of them: someone has to choose".into(),
-            remedy: format!(
-                "to keep the data of {0}, on {0}: svcmgr -s {name} takeover --abandon {1}; to keep those of {1}, on {1}: svcmgr -s {name} takeover --abandon {0}",
-                holder.node, rival.node
-            ),
-        },
+        (Ok(_), Some(rival)) => Refusal::split(&desk.here, format!("{name} is not given back by {node}"), &rival.node),
         (Err(why), _) => Refusal {
             what: format!("{name} is not given back by {node}: it is not known who holds the data"),
             why,

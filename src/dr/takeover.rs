@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// How long the holder may take to send and stop: as long as its data take; the connection's end ends the wait.
 const HANDOVER: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long a stop on a peer may take.
-const STOP: Duration = Duration::from_secs(3600);
 
 /// Does it.
 pub fn act(service: &Service, host: &Host, log: &Logger, options: &Options) -> Result<()> {
@@ -49,9 +47,7 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
     let clock = agreed.answers.get(from).and_then(|a| a.as_ref().ok()?.clock.as_deref()?.parse().ok());
     handover::prepare(run, from, clock, false)?;
     if let Err(e) = call::remote((run.host, run.log, run.options), &run.service.name, from, &["handover", "--to", &node], HANDOVER) {
-        if let Error::Text(why) = &e {
-            run.log.error(why.clone());
-        }
+        run.say(&e);
         if let Err(more) = handover::unprepare(run) {
             run.log.warning(format!("{node} is still ready to receive: {more}"));
         }
@@ -66,7 +62,7 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
 /// Nodes whose writes are given up must not go on writing.
 fn stop_losers(run: &Run, nodes: &[String]) -> Result<()> {
     for node in nodes {
-        call::remote((run.host, run.log, run.options), &run.service.name, node, &["stop"], STOP)?;
+        call::stop((run.host, run.log, run.options), &run.service.name, node)?;
     }
     Ok(())
 }

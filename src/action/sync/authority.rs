@@ -55,16 +55,7 @@ fn refusal(here: &Here, info: &Info) -> Option<Refusal> {
         });
     }
     if let Some(rival) = here.rival() {
-        let mine = here.holder().map_or_else(|_| node.clone(), |h| h.node);
-        return Some(Refusal {
-            what: format!("{what}: two copies both hold the data"),
-            why: format!("{mine} and {} took over without seeing each other", rival.node),
-            stake: "the writes of one of them: someone has to choose".into(),
-            remedy: format!(
-                "to keep the data of {mine}, on {mine}: svcmgr -s {service} takeover --abandon {0}; to keep those of {0}, on {0}: svcmgr -s {service} takeover --abandon {mine}   (compare first: svcmgr -s {service} where)",
-                rival.node
-            ),
-        });
+        return Some(Refusal::split(here, what, &rival.node));
     }
     let lapsed = |p: &&Promise| (here.now - p.at).abs() >= PROMISED;
     let promise = here.promise().filter(|p| here.copies.of_node(&p.node) != here.copy() && here.holds() && !lapsed(p))?;

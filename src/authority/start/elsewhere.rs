@@ -62,20 +62,6 @@ pub(super) fn traces(view: &View, how: &How, holder: &Holder) -> Result<(), Refu
     }
 }
 
-pub(super) fn split(view: &View, holder: &Holder, rival: &Holder) -> Refusal {
-    let (service, node) = (&view.here.service, &view.here.node);
-    let said = |h: &Holder| format!("{} since {}", h.node, instant(h.since, view.here.now));
-    Refusal {
-        what: format!("{service} is not started on {node}: two copies both hold the data"),
-        why: format!("{} and {} took over without seeing each other (epoch {})", said(holder), said(rival), holder.epoch),
-        stake: "the writes of one of them: someone has to choose".into(),
-        remedy: format!(
-            "to keep the data of {0}, on {0}: svcmgr -s {service} takeover --abandon {1}; to keep those of {1}, on {1}: svcmgr -s {service} takeover --abandon {0}   (compare first: svcmgr -s {service} where)",
-            holder.node, rival.node
-        ),
-    }
-}
-
 /// A takeover that somebody else has begun and nobody has ended.
 pub(super) fn claims_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
     let here = view.here;
