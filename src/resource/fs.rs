@@ -126,6 +126,13 @@ impl Fs {
         self.there(cx).filter(|m| self.matches(cx, m))
     }
 
+    /// Another subvolume has taken the place of the one that is mounted, which goes on showing what it had.
+    fn is_stale(&self, mount: &Mount) -> bool {
+        let wanted = self.options.split(',').find_map(|o| o.strip_prefix("subvol="));
+        let root = mount.root.trim_matches('/');
+        mount.fstype == "btrfs" && (root.ends_with("//deleted") || wanted.is_some_and(|wanted| wanted.trim_matches('/') != root))
+    }
+
     fn foreign(&self, cx: &Cx) -> Option<Mount> {
         self.there(cx).filter(|m| m.fstype != "autofs" && !self.matches(cx, m))
     }
@@ -242,6 +249,9 @@ impl Resource for Fs {
 
     fn status(&self, cx: &Cx) -> Probe {
         match self.mounted(cx) {
+            Some(mount) if self.is_stale(&mount) => {
+                Probe::because(Status::Warn, format!("what is mounted is {}, which another subvolume has replaced", mount.root))
+            }
             Some(mount) if mount.is_ro() && !self.wants_ro() && !self.is_network() => Probe::because(Status::Warn, "fs is not writable"),
             Some(_) => Probe::new(Status::Up),
             None => match self.foreign(cx) {
@@ -252,9 +262,16 @@ impl Resource for Fs {
     }
 
     fn start(&self, cx: &Cx) -> Result<Done> {
-        if self.mounted(cx).is_some() {
-            cx.log.info(format!("fs({} {}) is already mounted", self.dev, self.mnt));
-            return Ok(Done::Already);
+        match self.mounted(cx) {
+            Some(mount) if self.is_stale(&mount) => {
+                cx.log.info(format!("{} shows {}, which another subvolume has replaced", self.mnt, mount.root));
+                self.stop(cx)?;
+            }
+            Some(_) => {
+                cx.log.info(format!("fs({} {}) is already mounted", self.dev, self.mnt));
+                return Ok(Done::Already);
+            }
+            None => {}
         }
         let dev = self.prepare(cx)?;
         // an image file that already has a loop device is checked and mounted through that one
@@ -324,6 +341,19 @@ impl Resource for Fs {
 mod tests {
     use super::*;
     use crate::host::facts::parse_mountinfo;
+
+    #[test]
+    fn a_replaced_subvolume_is_known_by_its_name() {
+        let fs = |options: &str| Fs { dev: "LABEL=s".into(), mnt: "/srv".into(), fstype: "btrfs".into(), options: options.into() };
+        let mounts = parse_mountinfo(
+            b"1 0 0:41 /data /a rw - btrfs /dev/x rw\n2 0 0:41 /.svcmgr.s.sync.1.next.data /b rw - btrfs /dev/x rw\n\
+              3 0 0:41 /data//deleted /c rw - btrfs /dev/x rw\n",
+        );
+        let stale = |options: &str| mounts.iter().map(|m| fs(options).is_stale(m)).collect::<Vec<_>>();
+        assert_eq!(stale("defaults,subvol=data"), [false, true, true]);
+        assert_eq!(stale("subvol=/data"), [false, true, true]);
+        assert_eq!(stale("noatime"), [false, false, true]);
+    }
 
     #[test]
     fn binds_are_known_by_filesystem_and_path() {

@@ -175,3 +175,161 @@ fn full_incremental_and_there_and_back() {
         assert_eq!(bed.run(node, "grep var/btrfs /proc/self/mountinfo").stdout, "", "{node}");
     }
 }
+
+/// n1 sends to n2 and n3.
+fn three(more: &str) -> Nodes {
+    let service = service(more).replace("drpnodes = n3", "drpnodes = n2 n3").replace("always_on = drpnodes\n", "");
+    let bed = nodes(&["n1", "n2", "n3"], &service, "256M");
+    bed.sh("n1", "svc1 start 2>&1; echo 1 >/srv/svc1/data/f; svc1 sync full 2>&1");
+    bed
+}
+
+/// The paths of all subvolumes, ids as UUID.
+fn subvolumes(bed: &Nodes, node: &str) -> String {
+    sh(bed, node, "top btrfs subvolume list . | sed -E 's/.* path //; s/[0-9a-f]{8}-[0-9a-f-]{27}/UUID/' | sort")
+}
+
+#[test]
+fn who_was_away_gets_what_it_lacks() {
+    let bed = three("");
+    bed.ctl("cut", &["n3"]);
+    for round in 2..=4 {
+        let said = bed.run("n1", &format!("echo {round} >/srv/svc1/data/f; svc1 sync update --force"));
+        assert!(said.code == 1 && said.stderr.contains("n3"), "{}", said.stderr);
+        assert_eq!(sent(&bed, "n1"), sent(&bed, "n2"));
+    }
+    assert_eq!(subvolumes(&bed, "n1"), "data\ndata@sent\ndata@sent.UUID", "what n3 has is kept, and no more");
+    bed.ctl("heal", &["n3"]);
+    bed.until("n1", std::time::Duration::from_secs(20), "ssh n3 true");
+    let said = bed.run("n1", "echo 5 >/srv/svc1/data/f; svc1 sync update --force");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let sends: Vec<String> = commands(&said.stderr).into_iter().filter(|c| c.contains("send")).collect();
+    let has = |words: &str| sends.iter().any(|c| c.contains(words));
+    assert!(has("-p btrfs/svc1/data@sent.UUID btrfs/svc1/data@tosend | n3") && has("-p btrfs/svc1/data@sent btrfs/svc1/data@tosend | n2"));
+    let here = sent(&bed, "n1");
+    assert_eq!((&here, &here), (&sent(&bed, "n2"), &sent(&bed, "n3")));
+    assert_eq!(subvolumes(&bed, "n1"), "data\ndata@sent");
+}
+
+#[test]
+fn two_syncs_of_one_subvolume_several_of_one_sync_and_what_2014_left() {
+    let two =
+        "\n[sync#2]\ntype = btrfs\nsrc = svc1:data svc1:deep/er\ntarget = drpnodes\ndst = svc1:copy svc1:copies/er\ncompress = zstd\n";
+    let bed = nodes(&["n1", "n3"], &service(two).replace("always_on = drpnodes\n", ""), "256M");
+    sh(&bed, "n1", "top 'mkdir deep; btrfs subvolume create deep/er; echo e >deep/er/e'; svc1 start 2>&1; echo 1 >/srv/svc1/data/f");
+    bed.sh("n1", "svc1 sync full 2>&1; svc1 sync verify 2>&1");
+    bed.sh("n1", "echo 2 >/srv/svc1/data/f; svc1 sync update --force --rid sync#2");
+    bed.sh("n1", "echo 3 >/srv/svc1/data/f; svc1 sync update --force; svc1 sync verify");
+    assert_eq!(subvolumes(&bed, "n1"), "data\ndata@sync.1.sent\ndata@sync.2.sent\ndeep/er\ndeep_er@sync.2.sent");
+    assert_eq!(subvolumes(&bed, "n3"), "copies/er\ncopy\ndata\ndata@sync.1.sent\ndata@sync.2.sent\ndeep_er@sync.2.sent");
+    assert_eq!(sh(&bed, "n3", "top 'cat data/f copy/f copies/er/e'"), "3\n3\ne");
+
+    // what the commands of 2014 have left is gone on with; a snapshot that they left on the way is not sent as one of now
+    let bed = nodes(&["n1", "n3"], &service("").replace("always_on = drpnodes\n", ""), "256M");
+    let old = "echo 1 >data/f; btrfs subvolume snapshot -r data data@tosend; btrfs send -q data@tosend | ssh n3 'mkdir -p /run/top; mount -t btrfs -o subvolid=5 LABEL=svc1 /run/top; cd /run/top; btrfs -q receive .; mv data@tosend data@sent; btrfs subvolume snapshot data@sent data; cd /; umount /run/top'; mv data@tosend data@sent; btrfs subvolume snapshot -r data data@tosend; echo 2 >data/f";
+    bed.write("n1", "/disk/old", old);
+    sh(&bed, "n1", "top . /disk/old; svc1 start 2>&1");
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(
+        commands(&said.stderr)[1..4],
+        [
+            "btrfs subvolume delete btrfs/svc1/data@tosend",
+            "btrfs subvolume snapshot -r btrfs/svc1/data btrfs/svc1/data@tosend",
+            "btrfs send -q -p btrfs/svc1/data@sent btrfs/svc1/data@tosend | n3: btrfs receive svc1:data 0 --base UUID",
+        ]
+    );
+    same(&bed, "after 2014");
+    assert_eq!(subvolumes(&bed, "n3"), "data\ndata@sent");
+}
+
+#[test]
+fn what_cannot_be_sent_says_so() {
+    let bed = pair("");
+    let try_it = |code: &str| {
+        let said = sh(&bed, "n1", &format!("{code}; svc1 sync update --force 2>&1 || :"));
+        let ids = regex::Regex::new(r"[0-9a-f]{8}-[0-9a-f-]{27}|/dev/loop\d+").unwrap();
+        let line = said.lines().find(|l| l.contains(" ERROR ")).unwrap_or_default();
+        ids.replace_all(&line.split_whitespace().skip(3).collect::<Vec<_>>().join(" "), "X").into_owned()
+    };
+    let mut all = vec![try_it("btrfs subvolume create /srv/svc1/data/inside")];
+    let said = bed.run("n1", "sed -i 's/^target/recursive = false\\ntarget/' /opt/opensvc/etc/svc1.env; svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("which a snapshot leaves out: data/inside"), "{}", said.stderr);
+    all.push(try_it("sed -i 's/^recursive.*/recursive = true/' /opt/opensvc/etc/svc1.env"));
+    sh(&bed, "n1", "sed -i /recursive/d /opt/opensvc/etc/svc1.env; btrfs subvolume delete /srv/svc1/data/inside; svc1 sync update --force");
+    // two filesystems with the label, on either side; none
+    for node in ["n1", "n3"] {
+        let other = "truncate -s 120M /disk/o.img; mkfs.btrfs -q -L svc1 /disk/o.img 2>&1; losetup -f /disk/o.img";
+        bed.sh(node, other);
+        all.push(try_it(":"));
+        bed.sh(node, "losetup -d $(losetup -j /disk/o.img | cut -d: -f1)");
+        bed.until(node, std::time::Duration::from_secs(10), "[ $(blkid -o device -t LABEL=svc1 | wc -l) = 1 ]");
+    }
+    bed.sh("n1", "svc1 sync update --force");
+    bed.sh("n3", "btrfs filesystem label $(blkid -L svc1) other");
+    all.push(try_it(":"));
+    bed.sh("n3", "btrfs filesystem label $(blkid -L other) svc1");
+    bed.sh("n1", "svc1 sync update --force");
+    same(&bed, "at last");
+
+    // a node without the tool
+    for node in ["n1", "n3"] {
+        bed.sh(node, "rm -f /usr/bin/btrfs /bin/btrfs /sbin/btrfs");
+        let tree = bed.sh(node, "svc1 print status");
+        assert!(tree.lines().any(|l| l.contains("sync#1 ") && l.contains(" n/a ")), "{tree}");
+        let words: String = tree.chars().filter(|c| !c.is_whitespace() && !"#|".contains(*c)).collect();
+        assert!(words.contains("btrfsisnotinstalled:installbtrfs-progs"), "{tree}");
+    }
+    all.push(try_it(":"));
+    crate::snapshot("btrfs_refusals", &(all.join("\n") + "\n"));
+}
+
+/// The users' first example, on shared disks: what was sent from one node is gone on with from the other.
+#[test]
+fn the_other_node_of_the_site_goes_on() {
+    let service = service("").replace("nodes = n1\n", "nodes = n1 n2\n");
+    let bed = Nodes::with_svcmgr(&["n1", "n2", "n3"]);
+    bed.sh("n3", "truncate -s 256M /disk/b.img; mkfs.btrfs -q -L svc1 /disk/b.img 2>&1; losetup -f /disk/b.img");
+    bed.sh("n1", "truncate -s 256M /shared/b.img; mkfs.btrfs -q -L svc1 /shared/b.img 2>&1; losetup -f /shared/b.img");
+    for node in bed.names() {
+        bed.write(node, "/disk/tools", TOOLS);
+    }
+    for node in ["n1", "n3"] {
+        sh(&bed, node, "top btrfs subvolume create data");
+    }
+    bed.service(&["n1", "n2", "n3"], "svc1", &service);
+    bed.sh("n3", "svc1 startstandby 2>&1");
+    bed.sh("n1", "svc1 start 2>&1; echo 1 >/srv/svc1/data/f; svc1 sync all --force 2>&1");
+    same(&bed, "from n1");
+    bed.sh("n1", "svc1 stop 2>&1; losetup -d $(losetup -j /shared/b.img | cut -d: -f1)");
+    bed.sh("n2", "losetup -f /shared/b.img; svc1 start 2>&1; echo 2 >/srv/svc1/data/f");
+    let said = bed.run("n2", "svc1 sync all --force");
+    assert!(said.code == 0 && said.stderr.contains("n3: incremental"), "{}", said.stderr);
+    assert_eq!(sent(&bed, "n2"), sent(&bed, "n3"));
+    assert_eq!(bed.sh("n3", "cat /srv/svc1/data/f"), "2");
+    // the site is lost
+    bed.ctl("crash", &["n2"]);
+    let said = bed.run("n3", "svc1 start; echo 3 >/srv/svc1/data/f; cat /srv/svc1/data/f");
+    assert!(said.code == 0 && said.stdout.ends_with("3\n"), "{}", said.stderr);
+}
+
+/// Home crashes with writes that it never sent, another copy takes over and comes home: they are kept beside.
+#[test]
+fn what_home_never_sent_is_kept() {
+    let bed = pair("");
+    bed.sh("n1", "svc1 sync full 2>&1; echo unsent >/srv/svc1/data/unsent; sync");
+    bed.ctl("crash", &["n1"]);
+    bed.sh("n3", "svc1 start 2>&1; echo 3 >/srv/svc1/data/f");
+    bed.ctl("boot", &["n1"]);
+    bed.sh("n1", "losetup -j /disk/b.img | grep -q . || losetup -f /disk/b.img");
+    bed.until("n3", std::time::Duration::from_secs(20), "ssh n1 true");
+    let said = bed.run("n3", "svc1 giveback");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let kept = said.stderr.lines().find(|l| l.contains("is kept: it was written to")).unwrap_or_default();
+    assert!(kept.contains("n1: what svc1:data was on n1 is kept") && said.stderr.contains("n1: incremental"), "{}", said.stderr);
+    assert_eq!(bed.sh("n1", "cat /srv/svc1/data/f; ls /srv/svc1/data/unsent 2>/dev/null || echo gone"), "3\ngone");
+    assert_eq!(sh(&bed, "n1", "top cat .svcmgr.svc1.sync.1.kept.data/unsent"), "unsent");
+    let said = bed.run("n1", "echo 4 >/srv/svc1/data/f; svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("n3: incremental"), "{}", said.stderr);
+    same(&bed, "home again");
+}

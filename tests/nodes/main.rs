@@ -17,6 +17,8 @@ mod bed;
 
 mod bench_replicas;
 mod btrfs;
+mod btrfs_cut;
+mod btrfs_faults;
 mod bulk;
 mod clean;
 mod copies;

@@ -1,4 +1,4 @@
-//! The table of faults of a zfs replication, as a person reads it: what was done, what was said, how both nodes stand,
+//! The table of faults of a zfs or btrfs replication, as a person reads it: what was done, what was said, how both nodes stand,
 //! what the next run did. Each test's table is a snapshot.
 
 use crate::bed::{Nodes, Said};
@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 pub struct Table<'b> {
     bed: &'b Nodes,
     nodes: Vec<&'b str>,
+    /// What a node has as what was sent last.
+    sent: fn(&Nodes, &str) -> String,
     text: String,
 }
 
@@ -25,7 +27,9 @@ fn row(bed: &Nodes, node: &str) -> String {
 fn plain(text: &str) -> String {
     let shown = [
         (r"\d\d:\d\d:\d\d", "TIME"),
+        (r"[0-9a-f]{8}-[0-9a-f-]{27}", "UUID"),
         (r"\d{9,}", "GUID"),
+        (r"/dev/loop\d+", "DEVICE"),
         (r"process \d+", "process PID"),
         (r"\d+ s old", "N s old"),
         (r": (full|incremental), .* in .*", ": $1"),
@@ -43,7 +47,17 @@ fn words(said: &Said) -> String {
 impl<'b> Table<'b> {
     /// Of these nodes; the first one sends.
     pub fn new(bed: &'b Nodes) -> Self {
-        Self { bed, nodes: bed.names().iter().map(String::as_str).collect(), text: String::new() }
+        Self::of(bed, sent)
+    }
+
+    /// The same of another kind of replication.
+    pub fn of(bed: &'b Nodes, sent: fn(&Nodes, &str) -> String) -> Self {
+        Self { bed, nodes: bed.names().iter().map(String::as_str).collect(), sent, text: String::new() }
+    }
+
+    /// The node that receives.
+    fn target(&self) -> &str {
+        self.nodes.last().unwrap()
     }
 
     /// What was done, and what came of it.
@@ -60,20 +74,20 @@ impl<'b> Table<'b> {
 
     /// The replica is what it was, and is known to be one.
     pub fn unchanged(&self, before: &str, what: &str) {
-        assert_eq!(sent(self.bed, "osol2"), before, "{what}");
-        let record = self.bed.sh("osol2", "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
+        assert_eq!((self.sent)(self.bed, self.target()), before, "{what}");
+        let record = self.bed.sh(self.target(), "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
         assert!(record.contains("\"state\": \"replica\""), "{what}: {record}");
     }
 
     /// The next run brings all of it, as `how` says. What was sent.
     pub fn mended(&mut self, how: &str) -> String {
-        let said = self.bed.run("osol1", "svc1 sync update --force");
+        let said = self.bed.run(self.nodes[0], "svc1 sync update --force");
         let line = said.stderr.lines().find(|l| l.contains(": full,") || l.contains(": incremental,")).unwrap_or_default();
         let line = plain(line.split_once("SYNC#1").map_or(line, |(_, line)| line.trim()));
         _ = writeln!(self.text, "  next run: exit status {}, {line}", said.code);
         assert!(said.code == 0 && said.stderr.contains(how), "{}\n{}", self.text, said.stderr);
-        let now = sent(self.bed, "osol1");
-        assert_eq!(sent(self.bed, "osol2"), now, "{}", self.text);
+        let now = (self.sent)(self.bed, self.nodes[0]);
+        assert_eq!((self.sent)(self.bed, self.target()), now, "{}", self.text);
         now
     }
 

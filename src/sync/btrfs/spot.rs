@@ -142,18 +142,16 @@ impl Spot {
     /// The snapshot that `data` are of, or were when it was made, as far as nobody has written to them since. The error:
     /// somebody has; or there is none.
     pub(super) fn untouched<'a>(&self, cx: &Cx, all: &'a [Subvolume], data: &Subvolume) -> Result<&'a Subvolume> {
-        let base = base(all, data).ok_or_else(|| Error::text(format!("of {} there is no snapshot", data.path)))?;
-        if data.generation <= base.made.max(if made_of(data, base) { data.made } else { 0 }) {
-            return Ok(base);
+        let base = base(all, data).ok_or_else(|| Error::text("there is no snapshot to compare it with"))?;
+        let since = if made_of(data, base) { data.made } else { base.made };
+        if data.generation > since && self.differs(cx, base, data)? {
+            return Err(Error::text("it was written to"));
         }
-        match self.differs(cx, base, data)? {
-            None => Ok(base),
-            Some(what) => Err(Error::text(format!("{} was written to: {what}", data.path))),
-        }
+        Ok(base)
     }
 
-    /// The first thing that `data` have other than `base`. Times are left out: who reads changes them, as a mount does.
-    fn differs(&self, cx: &Cx, base: &Subvolume, data: &Subvolume) -> Result<Option<String>> {
+    /// `data` have something other than `base`, which a balance does not make. Times are left out: who reads changes them.
+    fn differs(&self, cx: &Cx, base: &Subvolume, data: &Subvolume) -> Result<bool> {
         if data.read_only {
             return compare(cx, &self.at(&base.path), &self.at(&data.path));
         }
@@ -188,15 +186,13 @@ fn base<'a>(all: &'a [Subvolume], data: &Subvolume) -> Option<&'a Subvolume> {
     all.iter().filter(kin).max_by_key(|s| if made_of(data, s) { data.made } else { s.made })
 }
 
-fn compare(cx: &Cx, base: &str, data: &str) -> Result<Option<String>> {
+fn compare(cx: &Cx, base: &str, data: &str) -> Result<bool> {
     let send = Cmd::probe(["btrfs", "-q", "send", "--no-data", "-p", base, data]);
     let out = cx.probe(&send.pipe(Cmd::probe(["btrfs", "receive", "--dump"])).timeout(COMPARE));
     if let Some(stage) = out.failure() {
         return Err(Error::text(format!("what was written to {data} is not known: {}", stage.why())));
     }
-    let text = out.text();
-    let written = text.lines().find(|l| !l.starts_with("snapshot ") && !l.starts_with("utimes "));
-    Ok(written.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")))
+    Ok(out.text().lines().any(|l| !l.starts_with("snapshot ") && !l.starts_with("utimes ")))
 }
 
 #[cfg(test)]

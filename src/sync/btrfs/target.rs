@@ -138,7 +138,7 @@ impl Target for Btrfs {
 
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {
         let told = self.with(cx, self.places(side), |spots| {
-            spots.iter().map(|spot| Ok(copy(cx, spot, &spot.list(cx)?).unwrap_or_else(|why| why))).collect::<Result<Vec<_>>>()
+            spots.iter().map(|spot| Ok(witness(cx, spot, &spot.list(cx)?))).collect::<Result<Vec<_>>>()
         });
         told.ok().map(|all| joined(all.iter().map(String::as_str)))
     }
@@ -195,7 +195,14 @@ fn told(cx: &Cx, spot: &Spot) -> Result<String> {
 /// The image that the data here are; or what else they are.
 fn copy(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<String, String> {
     let data = spot.data(all).ok_or_else(|| format!("{} is not there", spot.name))?;
-    spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| e.to_string())
+    spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| format!("{}: {e}", spot.name))
+}
+
+/// What changes when somebody writes here, and only then. A base that somebody has destroyed is no write.
+fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> String {
+    let Some(data) = spot.data(all) else { return "none".into() };
+    let as_made = data.read_only && data.generation == data.made;
+    if as_made || spot.untouched(cx, all, data).is_ok() { data.uuid.clone() } else { format!("{} {}", data.uuid, data.generation) }
 }
 
 /// Makes room beside the copy. Where, in full.
@@ -255,15 +262,14 @@ fn put_in_place(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
         if let Some(left) = all.iter().find(|s| s.path == next) {
             retire(cx, spot, &all, left)?;
         }
-        make_folder(&spot.folder())?;
+        if let Some((parent, _)) = spot.subvol.rsplit_once('/') {
+            make_folder(&spot.at(parent))?;
+        }
         btrfs::change(cx, &["btrfs", "subvolume", "snapshot", &spot.at(&arrived.path), &spot.at(&next)])?;
         btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&next), "ro", "true"])?;
         if there.is_some() {
             btrfs::exchange(cx, &spot.at(&next), &spot.at(&spot.subvol))?;
         } else {
-            if let Some((parent, _)) = spot.subvol.rsplit_once('/') {
-                make_folder(&spot.at(parent))?;
-            }
             spot.rename(cx, &next, &spot.subvol)?;
         }
     }
