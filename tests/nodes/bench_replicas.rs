@@ -13,6 +13,8 @@ struct Bench {
     /// Makes what is replicated. `DATA` is where files are written.
     make: &'static str,
     data: &'static str,
+    /// Removes the replica on n2.
+    none: &'static str,
     /// All of what svcmgr has sent last, to another place on n2.
     full: &'static str,
     /// Removes that place, on n2.
@@ -29,8 +31,9 @@ const DRIVERS: [Bench; 1] = [Bench {
     section: "type = zfs\nsrc = z/d\n",
     make: "zfs create z/d",
     data: "/z/d",
+    none: "zfs release svcmgr:svc1.sync.1 z/d@sent 2>/dev/null || :; ! zfs list z/d >/dev/null 2>&1 || patient zfs destroy -r z/d",
     full: "zfs send -R z/d@sent | ssh n2 zfs receive z/bare",
-    gone: "for s in $(zfs list -H -t snapshot -o name -r z/bare 2>/dev/null); do zfs release svcmgr:svc1.sync.1 $s 2>/dev/null || :; done; zfs destroy -r z/bare 2>/dev/null || :",
+    gone: "! zfs list z/bare >/dev/null 2>&1 || patient zfs destroy -r z/bare",
     keep: "zfs hold bench z/d@sent",
     incremental: "zfs send -R -i $(zfs list -H -t snapshot -o name -r z/d | grep @sent. | tail -1) z/d@sent | ssh n2 zfs receive -F z/bare",
 }];
@@ -53,6 +56,20 @@ fn cost(bed: &Nodes, code: &str) -> (f64, u64, String) {
     (took, card() - before, said.stderr)
 }
 
+/// How long the data were on their way: their bytes by the rate that was said.
+fn seconds_of_pipe(bed: &Nodes, said: &str) -> f64 {
+    let bytes =
+        bed.sh("n1", "tac /opt/opensvc/var/svc1/history.jsonl | grep -m1 'sync#1.*bytes' | sed 's/.*\"bytes\":\\([0-9]*\\).*/\\1/'");
+    let rate = regex::Regex::new(r" at ([\d.]+) ([KMG])B/s").unwrap();
+    let (_, [value, unit]) = rate.captures(said.lines().find(|l| l.contains(": full,")).unwrap()).unwrap().extract();
+    let unit = match unit {
+        "K" => 1e3,
+        "M" => 1e6,
+        _ => 1e9,
+    };
+    bytes.parse::<f64>().unwrap() / (value.parse::<f64>().unwrap() * unit)
+}
+
 fn beside(svcmgr: f64, bare: f64) -> f64 {
     (svcmgr / bare - 1.0) * 100.0
 }
@@ -71,28 +88,26 @@ fn replicas() {
         let write = |file: &str, megabytes: u64| bed.sh("n1", &format!("head -c {megabytes}M /dev/urandom >{}/{file}; sync", driver.data));
         bed.sh("n1", driver.make);
         write("all", megabytes);
-        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        let (mut whole, mut pipe, mut bare) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
-            let (whole, _, said) = cost(&bed, "svc1 sync full --force");
-            bed.sh("n2", driver.gone);
-            let (pipe, ..) = cost(&bed, driver.full);
-            let line = said.lines().find(|l| l.contains(": full,")).unwrap_or_default();
-            println!(
-                "{}, round {round}: svcmgr {whole:.2} s, bare {pipe:.2} s{}",
-                driver.name,
-                line.split_once(": full").map_or("", |(_, l)| l)
-            );
+            bed.sh("n2", &format!(". /disk/tools; {}", driver.none));
+            let (ours, _, said) = cost(&bed, "svc1 sync full --force");
+            bed.sh("n2", &format!(". /disk/tools; {}", driver.gone));
+            let (yardstick, ..) = cost(&bed, driver.full);
+            let sent = seconds_of_pipe(&bed, &said);
+            println!("{}, round {round}: svcmgr {ours:.2} s, of which its pipe {sent:.2} s; bare pipe {yardstick:.2} s", driver.name);
             if round > 0 {
                 // the first one warms both
-                ours.push(whole);
-                bare.push(pipe);
+                whole.push(ours);
+                pipe.push(sent);
+                bare.push(yardstick);
             }
         }
-        let (ours, bare) = (median(ours), median(bare));
+        let (whole, pipe, bare) = (median(whole), median(pipe), median(bare));
         println!(
-            "{}: a full transfer of {megabytes} MiB: svcmgr {ours:.2} s, bare pipe {bare:.2} s: {:+.1} %",
+            "{}: a full transfer of {megabytes} MiB: bare pipe {bare:.2} s; svcmgr's pipe {pipe:.2} s: {:+.1} %; the whole command {whole:.2} s",
             driver.name,
-            beside(ours, bare)
+            beside(pipe, bare)
         );
 
         bed.sh("n1", driver.keep);

@@ -27,7 +27,7 @@ fn disk(bed: &Nodes, node: &str, file: &str, name: &str) {
     bed.sh(
         node,
         &format!(
-            "truncate -s 256M {file}; mkfs.btrfs -q {file}; mkdir -p /mnt/b; mount -o loop {file} /mnt/b
+            "truncate -s 256M {file}; mkfs.btrfs -q -L svc1 {file}; mkdir -p /mnt/b; mount -o loop {file} /mnt/b
              btrfs subvolume create /mnt/b/docker >/dev/null; btrfs subvolume create /mnt/b/data >/dev/null; umount /mnt/b"
         ),
     );
@@ -64,10 +64,10 @@ fn on_shared_disks_the_other_node_takes_the_containers_over() {
     bed.sh("n1", "svc1 start; echo kept >/srv/svc1/data/f; sync");
     page(&bed, "n3", "10.0.3.3");
     let before = id(&bed, "n1");
-    // the images go to the recovery site
+    // images and data go to the recovery site
     bed.sh("n3", "svc1 startstandby");
-    bed.sh("n1", "svc1 sync drp --force --rid sync#0");
-    assert_eq!(bed.sh("n3", "svc1 docker images -q | wc -l; svc1 stopcontainer"), "2");
+    bed.sh("n1", "svc1 sync drp --force");
+    assert_eq!(bed.sh("n3", "svc1 docker images -q | wc -l; svc1 stopcontainer; cat /srv/svc1/data/f"), "2\nkept");
 
     bed.sh("n1", "sync");
     bed.ctl("crash", &["n1"]);
@@ -76,6 +76,17 @@ fn on_shared_disks_the_other_node_takes_the_containers_over() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     page(&bed, "n3", "10.0.3.3");
     assert_eq!((id(&bed, "n2"), bed.sh("n2", "cat /srv/svc1/data/f")), (before, "kept".into()));
+
+    // the recovery site takes over with the last writes, and gives back
+    bed.sh("n2", "echo two >/srv/svc1/data/f");
+    let said = bed.run("n3", "svc1 takeover");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    page(&bed, "n2", "10.0.3.3");
+    assert_eq!(bed.sh("n3", "cat /srv/svc1/data/f; echo three >/srv/svc1/data/f"), "two");
+    let said = bed.run("n3", "svc1 giveback");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    page(&bed, "n3", "10.0.3.3");
+    assert_eq!(bed.sh("n2", "cat /srv/svc1/data/f"), "three");
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn plain(text: &str) -> String {
         (r"/dev/loop\d+", "DEVICE"),
         (r"process \d+", "process PID"),
         (r"\d+ s old", "N s old"),
+        (r"since then: \d+ s", "since then: N s"),
         (r": (full|incremental), .* in .*", ": $1"),
         (r"-q -o Strict\S+ .* -S \S+ ", ""),
     ];
