@@ -25,7 +25,7 @@ struct Bench {
     incremental: &'static str,
 }
 
-const DRIVERS: [Bench; 1] = [Bench {
+const DRIVERS: [Bench; 2] = [Bench {
     name: "zfs",
     nodes: || zfs_nodes(&["n1", "n2"], "6G"),
     section: "type = zfs\nsrc = z/d\n",
@@ -36,7 +36,28 @@ const DRIVERS: [Bench; 1] = [Bench {
     gone: "! zfs list z/bare >/dev/null 2>&1 || patient zfs destroy -r z/bare",
     keep: "zfs hold bench z/d@sent",
     incremental: "zfs send -R -i $(zfs list -H -t snapshot -o name -r z/d | grep @sent. | tail -1) z/d@sent | ssh n2 zfs receive -F z/bare",
+}, Bench {
+    name: "btrfs",
+    nodes: btrfs_nodes,
+    section: "type = btrfs\nsrc = z:d\n",
+    make: "btrfs subvolume create /z/d",
+    data: "/z/d",
+    none: "for s in $(ls -d /z/d /z/d@sent 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
+    full: "btrfs send -q /z/d@sent | ssh n2 btrfs -q receive /z/bare",
+    gone: "mkdir -p /z/bare; for s in $(ls -d /z/bare/* 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
+    // svcmgr deletes its own when the next one is confirmed
+    keep: "btrfs subvolume snapshot -r /z/d /z/k; ssh n2 btrfs subvolume delete /z/bare/d@sent; btrfs send -q /z/k | ssh n2 btrfs -q receive /z/bare",
+    incremental: "btrfs send -q -p /z/k /z/d@sent | ssh n2 btrfs -q receive /z/bare",
 }];
+
+fn btrfs_nodes() -> Nodes {
+    let bed = Nodes::with_svcmgr(&["n1", "n2"]);
+    for node in ["n1", "n2"] {
+        let code = "truncate -s 10G /disk/b.img; mkfs.btrfs -q -L z /disk/b.img 2>&1; losetup -f /disk/b.img; mkdir -p /z; mount -t btrfs -o subvolid=5 LABEL=z /z";
+        bed.sh(node, &format!("{code}; touch /disk/tools"));
+    }
+    bed
+}
 
 /// Times of each; odd, so that there is a middle one.
 const ROUNDS: usize = 3;
@@ -78,7 +99,8 @@ fn beside(svcmgr: f64, bare: f64) -> f64 {
 #[ignore = "takes minutes: make bench"]
 fn replicas() {
     let megabytes: u64 = std::env::var("BENCH_MB").ok().and_then(|n| n.parse().ok()).unwrap_or(1024);
-    for driver in DRIVERS {
+    let only = std::env::var("BENCH_DRIVER").ok();
+    for driver in DRIVERS.into_iter().filter(|d| only.as_deref().is_none_or(|only| only == d.name)) {
         let bed = (driver.nodes)();
         let env = format!(
             "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = n2\nautostart_node = n1\n\n[sync#1]\n{}target = drpnodes\n",
