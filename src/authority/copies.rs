@@ -108,7 +108,8 @@ impl Copies {
     }
 }
 
-fn is_flex(config: &ServiceConfig) -> bool {
+/// flex or autoflex: each node has an instance of its own.
+pub fn is_flex(config: &ServiceConfig) -> bool {
     match config.plain("DEFAULT", "cluster_type").unwrap_or_default() {
         "" => !config.scope.flex_primary.is_empty(),
         ty => matches!(ty, "flex" | "autoflex"),

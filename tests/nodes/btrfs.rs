@@ -311,6 +311,17 @@ fn the_other_node_of_the_site_goes_on() {
     bed.ctl("crash", &["n2"]);
     let said = bed.run("n3", "svc1 start; echo 3 >/srv/svc1/data/f; cat /srv/svc1/data/f");
     assert!(said.code == 0 && said.stdout.ends_with("3\n"), "{}", said.stderr);
+    // the way back: one of the two nodes receives, as the other sees the same disk
+    bed.ctl("boot", &["n2"]);
+    for node in ["n1", "n2"] {
+        bed.sh(node, "losetup -j /shared/b.img | grep -q . || losetup -f /shared/b.img");
+        bed.until("n3", std::time::Duration::from_secs(20), &format!("ssh {node} true"));
+    }
+    bed.sh("n3", "echo 4 >/srv/svc1/data/f");
+    let said = bed.run("n3", "svc1 giveback");
+    assert!(said.code == 0 && !said.stderr.contains("n1: full"), "{}", said.stderr);
+    assert_eq!(bed.sh("n1", "cat /srv/svc1/data/f"), "4");
+    assert_eq!(bed.run("n2", "grep btrfs /proc/self/mountinfo").stdout, "");
 }
 
 /// Home crashes with writes that it never sent, another copy takes over and comes home: they are kept beside.

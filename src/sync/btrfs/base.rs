@@ -58,3 +58,17 @@ pub(super) fn plan(spot: &Spot, here: &[Subvolume], there: &There, (node, peer):
         None => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_it_has() {
+        let text = "snapshot 0 0a data@sent\ncopy 0 0a\nsnapshot 1 0b with blanks@sent\nother 1 svc1:x: it was written to\nnonsense\n";
+        let (first, second) = (There::parse(text, 0), There::parse(text, 1));
+        assert!(first.has("0a") && !first.has("0b") && first.copy == Some(Ok("0a".into())));
+        assert_eq!(second.snapshots, [("0b".to_owned(), "with blanks@sent".to_owned())]);
+        assert_eq!((second.copy, There::parse("", 0)), (Some(Err("svc1:x: it was written to".into())), There::default()));
+    }
+}

@@ -4,8 +4,10 @@ mod base;
 mod names;
 mod peers;
 mod send;
+mod shared;
 mod source;
 mod spot;
+mod switch;
 mod target;
 
 use super::schedule::Schedule;
@@ -88,6 +90,8 @@ struct Btrfs {
     names: Names,
     /// The other nodes of the service.
     peers: Vec<String>,
+    /// Of nodes that have the same disks: the one that receives for all of them.
+    receiver: Option<String>,
     /// This driver takes part in the round.
     frozen: AtomicBool,
     /// The state file was written and said.
@@ -146,6 +150,7 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         bwlimit: p.integer("bwlimit")?.filter(|n| *n > 0).and_then(|n| u64::try_from(n).ok()).map(|n| n * 1024),
         names: Names::of(&home),
         peers: p.config.scope.peers().cloned().collect(),
+        receiver: shared::receiver(p, &copies),
         frozen: AtomicBool::new(false),
         told: AtomicBool::new(false),
     })

@@ -1,11 +1,10 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
 use super::spot::{Spot, make_folder};
-use super::{Btrfs, joined, source};
+use super::{Btrfs, joined, source, switch};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
-use crate::host::facts::Mount;
 use crate::log::Level;
 use crate::state::gate::{Detail, Held};
 use crate::state::replica::Image;
@@ -48,6 +47,12 @@ impl Target for Btrfs {
     }
 
     fn unfit(&self, cx: &Cx, side: Side, _detail: &Detail) -> Option<String> {
+        if let Some(one) = self.receiver.as_ref().filter(|one| **one != cx.host.node) {
+            return Some(format!(
+                "{0} has the same disks as {one}, which receives for both, as two that mount them destroy the data: send to {one}, and switch then. if {one} is gone, set autostart_node = {0}; if each has its own disks, copies = node in [DEFAULT]",
+                cx.host.node
+            ));
+        }
         self.places(side).iter().find_map(|place| btrfs::devices(cx, &place.label).err()).map(|e| e.to_string())
     }
 
@@ -114,8 +119,8 @@ impl Target for Btrfs {
                     return Ok(Recovered::Lost);
                 }
             }
-            spots.iter().zip(&images).try_for_each(|(spot, image)| put_in_place(cx, spot, image))?;
-            spots.iter().zip(&images).try_for_each(|(spot, image)| tidy(cx, spot, image))?;
+            spots.iter().zip(&images).try_for_each(|(spot, image)| switch::put_in_place(cx, spot, image))?;
+            spots.iter().zip(&images).try_for_each(|(spot, image)| switch::tidy(cx, spot, image))?;
             Ok(Recovered::Whole)
         })
     }
@@ -129,7 +134,7 @@ impl Target for Btrfs {
             spots.iter().try_for_each(|spot| {
                 spot.clear_incoming(cx)?;
                 if let Some(data) = spot.data(&spot.list(cx)?).filter(|d| d.read_only) {
-                    writable(cx, spot, data)?;
+                    switch::writable(cx, spot, data)?;
                 }
                 Ok(())
             })
@@ -137,6 +142,10 @@ impl Target for Btrfs {
     }
 
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {
+        // on shared disks nothing is mounted to look: another node may have them
+        if self.receiver.is_some() && self.places(side).iter().any(|place| btrfs::mounted(cx, &place.label).is_none()) {
+            return None;
+        }
         let told = self.with(cx, self.places(side), |spots| {
             spots.iter().map(|spot| Ok(witness(cx, spot, &spot.list(cx)?))).collect::<Result<Vec<_>>>()
         });
@@ -163,9 +172,9 @@ impl Target for Btrfs {
                     Ok(is) => cx.log.warning(format!("{} is {is}, not {image}, which was sent last", spot.name)),
                     Err(why) => cx.log.warning(why),
                 }
-                remount(cx, spot, data)?;
+                switch::remount(cx, spot, data)?;
                 source::begin(self, cx, spot)?;
-                writable(cx, spot, data)
+                switch::writable(cx, spot, data)
             })
         });
         if let Err(e) = done {
@@ -240,111 +249,27 @@ fn all_there(cx: &Cx, spots: &[Spot], image: &str) -> Result<()> {
     Ok(())
 }
 
-/// What was received becomes a snapshot beside the others, with all that it is. As it is read-only, it cannot be moved.
-fn settle(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
-    let all = spot.list(cx)?;
-    let Some(arrived) = spot.arrived(&all, image).filter(|s| !spot.is_snapshot(s)) else { return Ok(()) };
-    if let Some(left) = all.iter().find(|s| s.path == spot.tosend()) {
-        spot.delete(cx, &left.path)?;
-    }
-    btrfs::change(cx, &["btrfs", "subvolume", "snapshot", "-r", &spot.at(&arrived.path), &spot.at(&spot.tosend())])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The data become what was received, at once; the old ones are beside them afterwards. May be repeated.
-fn put_in_place(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
-    settle(cx, spot, image)?;
-    let all = spot.list(cx)?;
-    let Some(arrived) = spot.arrived(&all, image) else { return Ok(()) };
-    let is_new = |s: &Subvolume| s.read_only && s.parent.as_deref() == Some(arrived.uuid.as_str());
-    let there = spot.data(&all);
-    if there.is_none_or(|data| !(is_new(data) && spot.untouched(cx, &all, data).is_ok())) {
-        let next = spot.next();
-        if let Some(left) = all.iter().find(|s| s.path == next) {
-            retire(cx, spot, &all, left)?;
-        }
-        if let Some((parent, _)) = spot.subvol.rsplit_once('/') {
-            make_folder(&spot.at(parent))?;
-        }
-        btrfs::change(cx, &["btrfs", "subvolume", "snapshot", &spot.at(&arrived.path), &spot.at(&next)])?;
-        btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&next), "ro", "true"])?;
-        if there.is_some() {
-            btrfs::exchange(cx, &spot.at(&next), &spot.at(&spot.subvol))?;
-        } else {
-            spot.rename(cx, &next, &spot.subvol)?;
+    #[test]
+    fn only_known_words_are_taken() {
+        let words = |text: &str| text.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let known = |verb: &str, rest: &str| Asked::of(verb, &words(rest)).is_some();
+        assert!(known("list", "") && known("receive", "0") && known("receive", "1 --zstd") && known("receive", "0 --base 0a-b --zstd"));
+        assert!(known("apply", "--image 0a,1b --frozen-at 2026-11-21T20:00:00+00:00"));
+        for (verb, rest) in [
+            ("list", "/"),
+            ("receive", ""),
+            ("receive", "/etc"),
+            ("receive", "0 --base ../x"),
+            ("receive", "0 -f /etc/passwd"),
+            ("receive", "0 --zstd --base 0a"),
+            ("apply", "--image / --frozen-at x"),
+            ("subvolume", "delete /"),
+        ] {
+            assert!(!known(verb, rest), "{verb} {rest}");
         }
     }
-    if let Some(data) = spot.data(&spot.list(cx)?) {
-        remount(cx, spot, data)?;
-    }
-    spot.flush(cx)
-}
-
-/// The old data go, and the snapshots before; what was received is called as the newest is.
-fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
-    let all = spot.list(cx)?;
-    let Some(arrived) = spot.arrived(&all, image) else { return Ok(()) };
-    if let Some(old) = all.iter().find(|s| s.path == spot.next()) {
-        retire(cx, spot, &all, old)?;
-    }
-    for old in spot.snapshots(&all).filter(|s| s.uuid != arrived.uuid) {
-        spot.delete(cx, &old.path)?;
-    }
-    if arrived.path != spot.sent() {
-        spot.rename(cx, &arrived.path, &spot.sent())?;
-    }
-    spot.clear_incoming(cx)?;
-    spot.flush(cx)
-}
-
-/// Removes data that others have taken the place of; what is nowhere else of them is kept.
-fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume) -> Result<()> {
-    let inside = all.iter().any(|s| s.path.starts_with(&format!("{}/", old.path)));
-    let why = match spot.untouched(cx, all, old) {
-        _ if !inside && spot.is_empty(old) => return spot.delete(cx, &old.path),
-        Ok(_) if inside => "subvolumes are inside".to_owned(),
-        Ok(_) => return spot.delete(cx, &old.path),
-        Err(why) => why.to_string(),
-    };
-    let kept = spot.kept();
-    for before in all.iter().rev().filter(|s| s.path == kept || s.path.starts_with(&format!("{kept}/"))) {
-        spot.delete(cx, &before.path)?;
-    }
-    spot.rename(cx, &old.path, &kept)?;
-    let label = spot.name.split(':').next().unwrap_or_default();
-    cx.log.warning(format!(
-        "what {} was on {} is kept: {why}. to look at it: mount -o subvol={kept} LABEL={label} /mnt. to have its room: mount -o subvolid=5 LABEL={label} /mnt; btrfs subvolume delete /mnt/{kept}",
-        spot.name, cx.host.node
-    ));
-    Ok(())
-}
-
-fn writable(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
-    if data.read_only { btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&data.path), "ro", "false"]) } else { Ok(()) }
-}
-
-/// Who has the old data mounted gets the new ones: an exchange does not change what is mounted.
-fn remount(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
-    cx.host.facts.forget();
-    let mounts = cx.host.facts.mounts();
-    let top = cx.host.facts.mount_at(spot.at("").trim_end_matches('/'));
-    let old = format!("/{}", spot.next());
-    let stale = |m: &&Mount| top.as_ref().is_some_and(|t| t.dev == m.dev) && m.root.strip_suffix("//deleted").unwrap_or(&m.root) == old;
-    for mount in mounts.iter().filter(stale) {
-        const KEPT: [&str; 8] = ["ro", "noatime", "nodiratime", "relatime", "nosuid", "nodev", "noexec", "strictatime"];
-        let kept = mount.options.iter().map(String::as_str).filter(|o| KEPT.contains(o));
-        let options: Vec<String> = kept.map(str::to_owned).chain([format!("subvol=/{}", data.path)]).collect();
-        // who reads there is not in the way
-        let inside = format!("{}/", mount.target);
-        let lazily = !mounts.iter().any(|m| m.target.starts_with(&inside));
-        if let Err(e) = btrfs::change(cx, &["umount", &mount.target]) {
-            if !lazily {
-                cx.log
-                    .warning(format!("{} goes on showing the data before: {e}. umount what is below it, and mount it again", mount.target));
-                continue;
-            }
-            btrfs::change(cx, &["umount", "-l", &mount.target])?;
-        }
-        btrfs::change(cx, &["mount", "-t", "btrfs", "-o", &options.join(","), &mount.source, &mount.target])?;
-    }
-    Ok(())
 }
