@@ -25,30 +25,33 @@ struct Bench {
     incremental: &'static str,
 }
 
-const DRIVERS: [Bench; 2] = [Bench {
-    name: "zfs",
-    nodes: || zfs_nodes(&["n1", "n2"], "6G"),
-    section: "type = zfs\nsrc = z/d\n",
-    make: "zfs create z/d",
-    data: "/z/d",
-    none: "zfs release svcmgr:svc1.sync.1 z/d@sent 2>/dev/null || :; ! zfs list z/d >/dev/null 2>&1 || patient zfs destroy -r z/d",
-    full: "zfs send -R z/d@sent | ssh n2 zfs receive z/bare",
-    gone: "! zfs list z/bare >/dev/null 2>&1 || patient zfs destroy -r z/bare",
-    keep: "zfs hold bench z/d@sent",
-    incremental: "zfs send -R -i $(zfs list -H -t snapshot -o name -r z/d | grep @sent. | tail -1) z/d@sent | ssh n2 zfs receive -F z/bare",
-}, Bench {
-    name: "btrfs",
-    nodes: btrfs_nodes,
-    section: "type = btrfs\nsrc = z:d\n",
-    make: "btrfs subvolume create /z/d",
-    data: "/z/d",
-    none: "for s in $(ls -d /z/d /z/d@sent 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
-    full: "btrfs send -q /z/d@sent | ssh n2 btrfs -q receive /z/bare",
-    gone: "mkdir -p /z/bare; for s in $(ls -d /z/bare/* 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
-    // svcmgr deletes its own when the next one is confirmed
-    keep: "btrfs subvolume snapshot -r /z/d /z/k; ssh n2 btrfs subvolume delete /z/bare/d@sent; btrfs send -q /z/k | ssh n2 btrfs -q receive /z/bare",
-    incremental: "btrfs send -q -p /z/k /z/d@sent | ssh n2 btrfs -q receive /z/bare",
-}];
+const DRIVERS: [Bench; 2] = [
+    Bench {
+        name: "zfs",
+        nodes: || zfs_nodes(&["n1", "n2"], "6G"),
+        section: "type = zfs\nsrc = z/d\n",
+        make: "zfs create z/d",
+        data: "/z/d",
+        none: "zfs release svcmgr:svc1.sync.1 z/d@sent 2>/dev/null || :; ! zfs list z/d >/dev/null 2>&1 || patient zfs destroy -r z/d",
+        full: "zfs send -R z/d@sent | ssh n2 zfs receive z/bare",
+        gone: "! zfs list z/bare >/dev/null 2>&1 || patient zfs destroy -r z/bare",
+        keep: "zfs hold bench z/d@sent",
+        incremental: "zfs send -R -i $(zfs list -H -t snapshot -o name -r z/d | grep @sent. | tail -1) z/d@sent | ssh n2 zfs receive -F z/bare",
+    },
+    Bench {
+        name: "btrfs",
+        nodes: btrfs_nodes,
+        section: "type = btrfs\nsrc = z:d\n",
+        make: "btrfs subvolume create /z/d",
+        data: "/z/d",
+        none: "for s in $(ls -d /z/d /z/d@sent 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
+        full: "btrfs send -q /z/d@sent | ssh n2 btrfs -q receive /z/bare",
+        gone: "mkdir -p /z/bare; for s in $(ls -d /z/bare/* 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
+        // svcmgr deletes its own when the next one is confirmed
+        keep: "btrfs subvolume snapshot -r /z/d /z/k; ssh n2 btrfs subvolume delete /z/bare/d@sent; btrfs send -q /z/k | ssh n2 btrfs -q receive /z/bare",
+        incremental: "btrfs send -q -p /z/k /z/d@sent | ssh n2 btrfs -q receive /z/bare",
+    },
+];
 
 fn btrfs_nodes() -> Nodes {
     let bed = Nodes::with_svcmgr(&["n1", "n2"]);

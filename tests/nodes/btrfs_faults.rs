@@ -107,6 +107,13 @@ fn full_disk_lost_bases_and_foreign_writes() {
         assert_eq!(sent(&bed, "n1"), sent(&bed, "n3"));
         table.mended("incremental");
     }
+    // the copy itself is gone, what it was made of is there
+    sh(&bed, "n3", "top btrfs subvolume delete data");
+    write(&bed, 1);
+    let said = update();
+    table.fault("the copy is destroyed on the target", &said);
+    assert!(said.code == 0 && said.stderr.contains("n3: incremental"), "{}", said.stderr);
+    assert_eq!(offered(&bed), bed.sh("n1", FILES));
     // an earlier run left its snapshot, and nobody has it: it is not sent as one of now
     sh(&bed, "n1", "top btrfs subvolume snapshot -r data data@tosend");
     write(&bed, 1);

@@ -149,7 +149,8 @@ impl Target for Btrfs {
         let told = self.with(cx, self.places(side), |spots| {
             spots.iter().map(|spot| Ok(witness(cx, spot, &spot.list(cx)?))).collect::<Result<Vec<_>>>()
         });
-        told.ok().map(|all| joined(all.iter().map(String::as_str)))
+        let told: Option<Vec<String>> = told.ok()?.into_iter().collect();
+        told.map(|all| joined(all.iter().map(String::as_str)))
     }
 
     fn became(&self, cx: &Cx, image: &Image) -> Result<()> {
@@ -207,11 +208,13 @@ fn copy(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<String, String> {
     spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| format!("{}: {e}", spot.name))
 }
 
-/// What changes when somebody writes here, and only then. A base that somebody has destroyed is no write.
-fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> String {
-    let Some(data) = spot.data(all) else { return "none".into() };
+/// What changes when somebody writes here, and only then. A base that somebody has destroyed is no write; where there is
+/// no copy any more nothing can be lost.
+fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
+    let data = spot.data(all)?;
     let as_made = data.read_only && data.generation == data.made;
-    if as_made || spot.untouched(cx, all, data).is_ok() { data.uuid.clone() } else { format!("{} {}", data.uuid, data.generation) }
+    let untouched = as_made || spot.untouched(cx, all, data).is_ok();
+    Some(if untouched { data.uuid.clone() } else { format!("{} {}", data.uuid, data.generation) })
 }
 
 /// Makes room beside the copy. Where, in full.
