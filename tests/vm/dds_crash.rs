@@ -113,6 +113,7 @@ fn cut(guest: &Guest, round: usize) {
         Some(last) => made_whole(a, b, POINTS[last].0),
     }
     if let Some((verb, step)) = POINTS.get(round) {
+        b.write("/disk/before", &replica(b, "pc"));
         a.sh("head -c 3000000 /dev/urandom >/srv/pc/f; sync -f /srv/pc");
         b.write("/disk/die", &format!("{verb} {step}\n"));
         b.sh("sync");
@@ -125,8 +126,8 @@ fn made_whole(a: Node, b: Node, verb: &str) {
     a.sh("vgchange -q -a y pc1 >/dev/null");
     b.sh("vgchange -q -a y pc2 >/dev/null; rm -f /disk/die");
     b.svcmgr("-s pc startstandby");
-    // the sender has not heard that it arrived: it has both images still
-    let (old, new) = (base(a, "pc"), a.hash("/dev/pc1/data_osvc_snap2"));
+    // the sender lives on to see it fail: what it had frozen is its base now
+    let (old, new) = (b.sh("cat /disk/before"), base(a, "pc"));
     assert_ne!(old, new);
     assert_eq!(replica(b, "pc"), if verb == "--merge" { old } else { new });
     a.svcmgr("-s pc start");
