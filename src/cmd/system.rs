@@ -75,7 +75,8 @@ impl Control {
         }
     }
 
-    fn stopped(&self) -> bool {
+    /// It was told to end.
+    pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 

@@ -82,7 +82,13 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
             Ok(u8::try_from(*code).unwrap_or(1))
         }
         Some(End::NotRun(why)) => Err(Error::text(why.clone())),
-        _ => Err(Error::text(format!("the transfer of {rid} was ended on {}: the sender is gone", host.node))),
+        end => {
+            let why = match end {
+                Some(End::Signaled(signal)) if !control.stopped() => format!("signal {signal} has killed its program there"),
+                _ => "the sender is gone".to_owned(),
+            };
+            Err(Error::text(format!("the transfer of {rid} was ended on {}: {why}", host.node)))
+        }
     }
 }
 
