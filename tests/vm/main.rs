@@ -37,6 +37,7 @@ mod dds_kernel;
 mod dds_moves;
 mod dds_sync;
 mod dds_target;
+mod docker;
 mod rsync_snap;
 mod smoke;
 mod tutorial;
@@ -75,8 +76,18 @@ macro_rules! scenario {
 }
 
 /// In the order in which they run.
-const FILES: &[&[Scenario]] =
-    &[smoke::ALL, rsync_snap::ALL, vg::ALL, dds_kernel::ALL, dds_sync::ALL, dds_target::ALL, dds_moves::ALL, dds_crash::ALL, tutorial::ALL];
+const FILES: &[&[Scenario]] = &[
+    smoke::ALL,
+    rsync_snap::ALL,
+    vg::ALL,
+    dds_kernel::ALL,
+    dds_sync::ALL,
+    dds_target::ALL,
+    dds_moves::ALL,
+    dds_crash::ALL,
+    tutorial::ALL,
+    docker::ALL,
+];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     FILES.iter().copied().flatten()

@@ -8,10 +8,10 @@ use std::path::Path;
 
 pub const ALL: &[Scenario] = &[scenario!(the_lvm_tutorial)];
 
-const NAME: &str = "busybox.opensvc.com";
+pub const NAME: &str = "busybox.opensvc.com";
 
 /// The tutorial's second file; what has to do with docker is not there.
-const FILE: &str = "[DEFAULT]
+pub const FILE: &str = "[DEFAULT]
 autostart_node = deb1.opensvc.com
 app = OSVCLAB
 service_type = DEV
@@ -105,10 +105,10 @@ fn plain(said: &str) -> String {
 }
 
 /// The nodes have their full names while it lives.
-struct Named<'a>([Node<'a>; 2]);
+pub struct Named<'a>([Node<'a>; 2]);
 
 impl<'a> Named<'a> {
-    fn new(nodes: [Node<'a>; 2]) -> Self {
+    pub fn new(nodes: [Node<'a>; 2]) -> Self {
         for node in nodes {
             node.sh(&format!(
                 "hostname {}.opensvc.com
@@ -126,17 +126,23 @@ impl Drop for Named<'_> {
     }
 }
 
-fn the_lvm_tutorial(guest: &Guest) {
-    let (a, b) = guest.pair();
-    let _names = Named::new([a, b]);
+/// The disk groups, with the filesystems on the first node; the second one has so many MiB.
+pub fn volumes(a: Node, b: Node, mib: usize) {
     for (node, vg) in [(a, "vglocaldeb1"), (b, "vglocaldeb2")] {
+        node.sh(&format!("if vgs {vg} >/dev/null 2>&1; then vgremove -q -f -y {vg} >/dev/null; fi; rm -rf /opt/opensvc/var/{NAME}* /opt/opensvc/var/*/{NAME}*"));
         node.vg(vg);
-        for (lv, mib) in [("lvbusyboxroot", 32), ("lvbusyboxdata", 40)] {
+        for (lv, mib) in [("lvbusyboxroot", 32), ("lvbusyboxdata", mib)] {
             node.lv(vg, lv, mib);
         }
         node.sh("mkdir -p /opt/busybox.opensvc.com");
     }
     a.sh("for v in root data; do mkfs.ext4 -q -J size=4 /dev/vglocaldeb1/lvbusybox$v; done");
+}
+
+fn the_lvm_tutorial(guest: &Guest) {
+    let (a, b) = guest.pair();
+    let _names = Named::new([a, b]);
+    volumes(a, b, 40);
     a.service(NAME, FILE);
     let mut t = Transcript(String::new());
 
@@ -179,7 +185,7 @@ fn write(a: Node, what: &str) {
 }
 
 /// Both replicas are the images that were sent.
-fn equal(a: Node, b: Node) {
+pub fn equal(a: Node, b: Node) {
     for lv in ["lvbusyboxroot", "lvbusyboxdata"] {
         assert_eq!(b.hash(&format!("/dev/vglocaldeb2/{lv}")), a.hash(&format!("/dev/vglocaldeb1/{lv}_osvc_snap1")), "{lv}");
     }
