@@ -214,7 +214,7 @@ fn refusal(instance: &Instance, desk: &Desk, question: &Question, rid: &str, det
         return Some(refusal.to_string());
     }
     if detail.driver == "docker" {
-        return images::refusal(&desk.service, desk.host, rid); // beside what runs: images take nothing away
+        return images::refusal(desk.service, desk.host, rid); // beside what runs: images take nothing away
     }
     if !matches!(detail.driver.as_str(), "" | "rsync") {
         return instance.in_the_way(Some(&question.node), rid).or_else(|| whole(instance, desk, question, rid, detail));

@@ -37,7 +37,7 @@ pub fn refusal(service: &Service, host: &Host, rid: &str) -> Option<String> {
 /// returns. `None`: it is another kind of transfer.
 pub fn admit(host: &Host, log: &Logger, name: &str, rid: &str, words: &[String]) -> Result<Option<Visit>> {
     let Ok(service) = build::load(host, name) else { return Ok(None) };
-    if !service.find(rid).is_some_and(|r| r.rtype == "sync.docker") {
+    if service.find(rid).is_none_or(|r| r.rtype != "sync.docker") {
         return Ok(None);
     }
     if let Some(why) = refusal(&service, host, rid) {

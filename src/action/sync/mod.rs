@@ -41,6 +41,9 @@ struct Task<'a> {
     held: Option<Held>,
 }
 
+/// A resource that a peer has received, and the files that tell it so.
+type Sending = (String, Vec<PathBuf>);
+
 /// A sync action at work.
 struct Work<'a> {
     service: &'a Service,
@@ -67,8 +70,8 @@ struct Work<'a> {
     failures: AtomicUsize,
     /// What was frozen of each resource.
     images: Mutex<BTreeMap<String, Image>>,
-    /// What each peer has received, and the files that tell it so.
-    sent: Mutex<BTreeMap<String, Vec<(String, Vec<PathBuf>)>>>,
+    /// By peer.
+    sent: Mutex<BTreeMap<String, Vec<Sending>>>,
     /// Held while the record of what peers have is changed.
     records: Mutex<()>,
     live: live::Live,
@@ -159,9 +162,9 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
     let routes = Routes::of(service, &here);
     let work = Work::new((service, host, log), info.id, &info.name.replace('_', ""), options, here, &routes);
     if info.id == Id::SyncVerify {
-        verify::all(&work, &selection)
+        verify::all(&work, &selection);
     } else {
-        work.go(&selection)
+        work.go(&selection);
     }
     work.live.end();
     if crate::cmd::system::interrupted() {

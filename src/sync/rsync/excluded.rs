@@ -28,9 +28,12 @@ impl Excluded {
         }
         let mut words = options.iter();
         while let Some(word) = words.next() {
-            match word.strip_prefix("--exclude=").or_else(|| words.next().filter(|_| word == "--exclude").map(String::as_str)) {
-                Some(pattern) => found.add(pattern),
-                None => {}
+            let pattern = match word.strip_prefix("--exclude=") {
+                None if word == "--exclude" => words.next().map(String::as_str),
+                pattern => pattern,
+            };
+            if let Some(pattern) = pattern {
+                found.add(pattern);
             }
         }
         found
@@ -85,6 +88,7 @@ mod tests {
             ("--include=/log/x --exclude=log", "/d/log", false),
             ("--exclude=[", "/d/[", false),
             ("--bwlimit 5 --exclude=log", "/d/log", true),
+            ("-a --exclude=log", "/d/log", true),
         ] {
             assert_eq!(left(options, path), want, "{options}: {path}");
         }

@@ -38,9 +38,9 @@ fn newest(places: &[String], excluded: &Excluded, until: Instant) -> Option<Opti
         let mut folders: Vec<PathBuf> = Vec::new();
         let mut see = |meta: &Metadata| newest = newest.max(Some((meta.ctime(), meta.ctime_nsec())));
         if top.is_dir() {
-            folders.push(place.into())
+            folders.push(place.into());
         } else {
-            see(&top)
+            see(&top);
         }
         while let Some(folder) = folders.pop() {
             if Instant::now() >= until {
