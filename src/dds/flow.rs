@@ -192,14 +192,17 @@ mod tests {
     #[test]
     fn many_work_and_the_order_stays() {
         let late = |l: &mut Load| {
-            if l.len % 3 == 0 {
+            if l.len.is_multiple_of(3) {
                 thread::yield_now();
             }
             l.buffer.fill((l.len % 251) as u8);
             Ok(())
         };
         let mut seen = Vec::new();
-        let empty = |l: &Load| Ok(seen.push((l.len, l.buffer[7])));
+        let empty = |l: &Load| {
+            seen.push((l.len, l.buffer[7]));
+            Ok(())
+        };
         assert_eq!(spread(loads(), 3, thousand, late, empty), Ok(7));
         assert!(seen.iter().copied().eq((0..1000).map(|n| (n, (n % 251) as u8))));
     }
@@ -208,7 +211,11 @@ mod tests {
     fn what_comes_after_a_failure_is_not_emptied() {
         let mut seen = 0;
         let fails = |l: &mut Load| if l.len == 500 { Err(Error::new("disk", "bad")) } else { Ok(()) };
-        let told = spread(loads(), 3, thousand, fails, |_| Ok(seen += 1));
+        let count = |_: &Load| {
+            seen += 1;
+            Ok(())
+        };
+        let told = spread(loads(), 3, thousand, fails, count);
         assert_eq!((told.unwrap_err().to_string().as_str(), seen), ("disk: bad", 500));
         let full = spread(loads(), 3, thousand, |_| Ok(()), |l| if l.len == 9 { Err(Error::new("disk", "full")) } else { Ok(()) });
         assert_eq!(full.unwrap_err().to_string(), "disk: full");
@@ -229,7 +236,11 @@ mod tests {
             }
             Ok(7)
         };
-        assert_eq!(round(loads(), fill, |l| Ok(seen.push(l.len))), Ok(7));
+        let note = |l: &Load| {
+            seen.push(l.len);
+            Ok(())
+        };
+        assert_eq!(round(loads(), fill, note), Ok(7));
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
         let broken = round(loads(), fill, |l| if l.len == 9 { Err(Error::new("disk", "full")) } else { Ok(()) });
         assert_eq!(broken.unwrap_err().to_string(), "disk: full");

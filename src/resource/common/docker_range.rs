@@ -65,7 +65,7 @@ mod tests {
         assert_eq!((all.len(), all.contains(&"172.17.0.0/24".to_owned())), (255, false));
         assert_eq!(of("svc1", (Ipv4Addr::new(192, 168, 5, 1), 24), &[]), None);
         assert_eq!(of("svc1", (Ipv4Addr::new(10, 0, 2, 1), 23), &[]).as_deref(), Some("10.0.3.0/24"));
-        assert_eq!(of("svc1", (Ipv4Addr::new(10, 0, 2, 1), 0), &[]).is_some(), true);
+        assert!(of("svc1", (Ipv4Addr::new(10, 0, 2, 1), 0), &[]).is_some());
     }
 
     #[test]
