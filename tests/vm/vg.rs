@@ -99,6 +99,7 @@ fn a_shared_group_moves_and_is_refused_while_its_owner_is_silent(guest: &Guest) 
     // and when it says nothing
     b.run(["vgchange", "-q", "--addtag", "deb1", vg]);
     a.kill();
+    b.sh("sed -i.kept 's/60/12/g' /opt/opensvc/etc/node.conf"); // a dead one is not waited for as long as a slow one
     let said = b.try_svcmgr("-s shared start");
     assert_eq!(said.code, 1);
     for part in ["vg-shared is not activated on deb2: it has the tag of deb1", "at stake: ", "svcmgr -s shared start --force"] {
@@ -110,6 +111,7 @@ fn a_shared_group_moves_and_is_refused_while_its_owner_is_silent(guest: &Guest) 
     assert!(said.contains("vg-shared has the tag of deb1, which was not heard ("), "{said}");
     assert_eq!((tags(&b, vg), b.sh("cat /srv/shared/f")), ("deb2,gold".into(), "kept".into()));
     b.svcmgr("-s shared stop");
+    b.sh("mv /opt/opensvc/etc/node.conf.kept /opt/opensvc/etc/node.conf");
     a.boot(&[]);
 }
 
