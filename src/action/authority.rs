@@ -20,6 +20,7 @@ use crate::state::alive::{self, LastRun};
 use crate::state::authority::{self, Promise};
 use crate::state::gate::{Answer, Question};
 use crate::status::Status;
+use chrono::{DateTime, Local};
 use std::time::Duration;
 
 /// How long the record may be in somebody else's hands.
@@ -37,6 +38,8 @@ pub struct Desk<'a> {
     pub dry: bool,
     /// What is known.
     pub here: Here,
+    /// When the peers were asked last, by this node's clock: what theirs say is compared with that.
+    pub looked: DateTime<Local>,
 }
 
 impl<'a> Desk<'a> {
@@ -48,7 +51,8 @@ impl<'a> Desk<'a> {
             // a courtesy to the next boot: nothing fails for it
             _ = alive::stamp(&host.paths.var, host.clock.now(), booted_at());
         }
-        Self { service, host, log, dry, here }
+        let looked = here.now;
+        Self { service, host, log, dry, here, looked }
     }
 
     /// Changes what is known, and writes it: no other process reads or writes between.
@@ -86,6 +90,7 @@ impl<'a> Desk<'a> {
     pub fn look(&mut self) -> Result<Answers> {
         let answers = call::look(self.service, self.host, self.log, &self.here);
         self.here.now = self.host.clock.now(); // the silent ones have taken their time
+        self.looked = self.here.now;
         for (peer, answer) in &answers {
             self.host.peers.heard(&self.service.name, peer, standing(answer));
         }
@@ -125,7 +130,12 @@ impl<'a> Desk<'a> {
 
     /// What is decided on `answers`.
     pub fn decide(&self, answers: &Answers, how: &How) -> Decision {
-        decide(&View { here: &self.here, answers, flex: self.service.is_flex() }, how)
+        decide(&View { here: &self.asking(), answers, flex: self.service.is_flex() }, how)
+    }
+
+    /// What is known, at the time of the answers. A look at the data, a person and a stop elsewhere take their time.
+    pub fn asking(&self) -> Here {
+        Here { now: self.looked, ..self.here.clone() }
     }
 
     /// Tells everybody who answered who holds authority now. Whoever is not told learns it when he asks.

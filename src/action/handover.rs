@@ -10,7 +10,7 @@ use super::ground::{devices, ground};
 use super::sync::{Load, deliver};
 use super::{call, written};
 use crate::authority::Here;
-use crate::authority::start::apart;
+use crate::authority::start::ahead;
 use crate::authority::words::list;
 use crate::authority::written::given_up_for;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::service::instance::Instance;
 use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use crate::state::replica::{Image, State};
-use chrono::{DateTime, Duration as Span, Local};
+use chrono::Duration as Span;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,8 +40,9 @@ const WRITERS: &[&str] = &["ip", "share", "container", "app", "hb"];
 const GROUND: &[&str] = &["disk.loop", "disk", "fs"];
 
 /// Makes this node ready to receive the data of the holder `from`: what they lie on is up, and what this node has
-/// written of its own is known to be older than the takeover, or given up (`abandon`). The service must be down here.
-pub fn prepare(run: &Run, from: &str, clock: Option<DateTime<Local>>, abandon: bool) -> Result<()> {
+/// written of its own is known to be older than the takeover, or given up (`abandon`). `skew`: how far the clock of
+/// `from` is ahead. The service must be down here.
+pub fn prepare(run: &Run, from: &str, skew: Span, abandon: bool) -> Result<()> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     let (name, node) = (run.service.name.clone(), desk.here.node.clone());
     let holder = desk.here.holder().map_err(Error::Text)?;
@@ -58,7 +59,7 @@ pub fn prepare(run: &Run, from: &str, clock: Option<DateTime<Local>>, abandon: b
         _ = unprepare(run);
         return Err(e);
     }
-    if let Err(e) = desk.ask_data(None).and_then(|()| own_writes(run, &desk.here, &holder, clock, abandon)) {
+    if let Err(e) = desk.ask_data(None).and_then(|()| own_writes(run, &desk.here, &holder, skew, abandon)) {
         _ = unprepare(run);
         return Err(e);
     }
@@ -78,8 +79,7 @@ pub fn unprepare(run: &Run) -> Result<()> {
 
 /// What this node has written of its own is lost when the holder's data come: said, if it is older than the
 /// takeover; refused, if it is newer.
-fn own_writes(run: &Run, here: &Here, holder: &Holder, clock: Option<DateTime<Local>>, abandon: bool) -> Result<()> {
-    let skew = clock.map_or_else(Span::zero, |theirs| theirs - here.now);
+fn own_writes(run: &Run, here: &Here, holder: &Holder, skew: Span, abandon: bool) -> Result<()> {
     // what is not known to be a copy may be anything
     for rid in here.copies.rids.iter().filter(|rid| matches!(here.data(rid).state, Some(State::Orphan) | None)) {
         let Some(res) = run.service.find(rid) else { continue };
@@ -136,7 +136,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
     let told = |a: &Answer| a.epoch.max(a.promise.as_ref().map_or(0, |p| p.epoch));
     let told = answers.values().filter_map(|a| a.as_ref().ok()).map(told);
     let epoch = told.fold(desk.here.highest(), u64::max) + 1;
-    let ahead = apart(answers.get(to).and_then(|a| a.as_ref().ok()), desk.here.now);
+    let ahead = answers.get(to).and_then(|a| a.as_ref().ok()).map_or_else(Span::zero, |a| ahead(a, desk.looked));
     let ours = desk.change(|here| {
         let from = here.copy().map(|c| c.name.clone());
         let ours = here.holds();

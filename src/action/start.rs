@@ -57,6 +57,8 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
 /// What a peer asks for that takes over, or that comes home.
 fn give_or_receive(run: &Run, info: &Info) -> Result<()> {
     let options = run.options;
+    // at once: what is done here takes its time
+    let skew = options.clock.map_or_else(chrono::Duration::zero, |theirs| theirs - run.host.clock.now());
     let peer = |named: &Option<String>, flag: &str| {
         named.clone().ok_or_else(|| Error::text(format!("{} takes {flag} NODE; it is called by svcmgr itself", info.name)))
     };
@@ -68,7 +70,7 @@ fn give_or_receive(run: &Run, info: &Info) -> Result<()> {
         return handover::unprepare(run);
     }
     let own = options.abandon.as_ref().is_some_and(|n| *n == run.host.node);
-    handover::prepare(run, &from, options.clock, own)
+    handover::prepare(run, &from, skew, own)
 }
 
 /// What `--plan` shows: the passes of an action, with the state each resource is in.
@@ -242,7 +244,7 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
         if over {
             run.host.peers.wait_no_more();
         }
-        let view = View { here: &desk.here, answers: &answers, flex: run.service.is_flex() };
+        let view = View { here: &desk.asking(), answers: &answers, flex: run.service.is_flex() };
         let why = match rules::boot(&view, down, alone, over) {
             Boot::Start => return Ok(None),
             Boot::Standby(why) => return Ok(Some(why)),

@@ -1,6 +1,6 @@
 //! Rare turns: who was no party to a split, promises nobody keeps, clocks that were set back.
 
-use super::start::{Answers, Boot, Decision, How, View, boot, decide};
+use super::start::{Answers, Boot, Decision, How, View, behind, boot, decide};
 use super::{Copies, Here};
 use crate::clock::FixedClock;
 use crate::config::env::EnvFile;
@@ -82,4 +82,33 @@ fn a_clock_that_was_set_back_is_no_short_absence() {
     assert_eq!(said(Duration::seconds(-20), quarter), Boot::Start, "a clock may be a little off");
     assert!(matches!(said(Duration::days(-300), quarter), Boot::Standby(why) if why.contains("300 days behind")));
     assert!(matches!(said(Duration::seconds(-1), Duration::zero()), Boot::Standby(_)), "boot_alone = never");
+}
+
+/// Who asks does so at 19:00:00 by its clock.
+#[test]
+fn an_instant_of_who_holds_is_moved_by_what_is_known_of_its_clock_only() {
+    let away = |who: &str, by: &Holder, clocks: &[(&str, i64)]| {
+        let mut here = here(who, Record::of(by.clone()), State::Replica);
+        here.copies = shared(who);
+        let said = |(node, off): &(&str, i64)| {
+            let clock = Some((here.now + Duration::seconds(*off)).to_rfc3339());
+            ((*node).to_owned(), Ok(Answer { service: "known".into(), node: (*node).into(), clock, ..Answer::default() }))
+        };
+        behind(&here, &clocks.iter().map(said).collect()).num_seconds()
+    };
+    let home = holder(1, "nodes", "n1");
+    assert_eq!(away("d1", &home, &[("n1", -1800), ("n2", 7)]), 1800);
+    assert_eq!(away("d1", &home, &[("n1", -45)]), 0, "an answer takes its time: nothing becomes older by that");
+    assert_eq!(away("d1", &home, &[("n1", 45)]), -45, "newer it may become");
+    assert_eq!(away("d1", &home, &[("n2", -1800)]), 0, "a clock beside it is not its clock");
+    assert_eq!(away("d1", &home, &[("n2", 1800)]), -1800);
+    assert_eq!(away("n1", &home, &[("n2", -1800)]), 0, "the record goes by this clock");
+}
+
+/// The copies of a service whose two nodes at home share disks.
+fn shared(node: &str) -> Copies {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("svc1.env");
+    std::fs::write(&path, ENV.replace("nodes = n1\n", "nodes = n1 n2\n")).unwrap();
+    Copies::of(&ServiceConfig::new(Arc::new(EnvFile::load(&path).unwrap()), node))
 }

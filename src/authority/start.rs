@@ -214,17 +214,26 @@ pub fn skew(answer: &Answer, now: DateTime<Local>) -> Duration {
     clock.map_or_else(Duration::zero, |c| c.with_timezone(&Local) - now)
 }
 
-/// The same of a peer that is to get authority, or had it: small differences are the time that answers take.
-pub fn apart(answer: Option<&Answer>, now: DateTime<Local>) -> Duration {
-    answer.map_or_else(Duration::zero, |a| Some(skew(a, now)).filter(|s| s.abs() > Duration::seconds(60)).unwrap_or_default())
+/// The same of a peer that is to get authority.
+pub fn ahead(answer: &Answer, now: DateTime<Local>) -> Duration {
+    sure(skew(answer, now))
 }
 
-/// How far the clock of who holds, as far as it answers, is behind ours.
+/// How far the clock of who holds, as far as it answers, is behind ours. `here` is of the time of the answers.
 pub fn behind(here: &Here, answers: &Answers) -> Duration {
-    let Some((holder, copy)) = here.holder().ok().zip(here.holding()) else { return Duration::zero() };
-    let said = |node: &String| answers.get(node).and_then(|a| a.as_ref().ok());
-    let of_copy = || copy.nodes.iter().find_map(said);
-    -apart(said(&holder.node).or_else(of_copy), here.now)
+    let Some((holder, copy)) = here.holder().ok().zip(here.holding()).filter(|(h, _)| h.node != here.node) else {
+        return Duration::zero(); // the record goes by this clock
+    };
+    let said = |node: &String| answers.get(node).and_then(|a| a.as_ref().ok()).map(|a| sure(-skew(a, here.now)));
+    // a clock beside it tells less
+    let beside = || copy.nodes.iter().find_map(said).map(|behind| behind.min(Duration::zero()));
+    said(&holder.node).or_else(beside).unwrap_or_default()
+}
+
+/// By how much an instant may be moved between two clocks from which it counts what is newer. Answers take their time,
+/// so it is moved to a later one for more than that only: what is taken for newer than it is gets nobody overwritten.
+fn sure(by: Duration) -> Duration {
+    if by < Duration::zero() || by > Duration::seconds(60) { by } else { Duration::zero() }
 }
 
 /// What `boot` does on a node whose copy holds authority, when other copies are configured.

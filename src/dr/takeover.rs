@@ -6,7 +6,7 @@ use crate::action::execute::Run;
 use crate::action::passes::stopped;
 use crate::action::select::Selection;
 use crate::action::{Options, call, gates, handover, start};
-use crate::authority::start::How;
+use crate::authority::start::{How, skew};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Logger;
@@ -44,8 +44,8 @@ fn planned<'a>(run: &Run<'a>, agreed: Agreed<'a>, from: &str) -> Result<Agreed<'
         run.log.info(format!("exec 'svcmgr -s {} handover --to {node}' on node {from}", run.service.name));
         return Ok(agreed);
     }
-    let clock = agreed.answers.get(from).and_then(|a| a.as_ref().ok()?.clock.as_deref()?.parse().ok());
-    handover::prepare(run, from, clock, false)?;
+    let ahead = agreed.answers.get(from).and_then(|a| a.as_ref().ok()).map(|a| skew(a, agreed.desk.looked));
+    handover::prepare(run, from, ahead.unwrap_or_default(), false)?;
     if let Err(e) = call::remote((run.host, run.log, run.options), &run.service.name, from, &["handover", "--to", &node], HANDOVER) {
         run.say(&e);
         if let Err(more) = handover::unprepare(run) {

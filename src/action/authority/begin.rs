@@ -112,7 +112,7 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
     let mut taken = false;
     if let Some(epoch) = go.claim {
         let claim = desk.claim(epoch, &answers)?;
-        let behind = behind(&desk.here, &answers);
+        let behind = behind(&desk.asking(), &answers);
         let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, behind, go.abandoned.clone())))?;
         if let Err(why) = ours {
             desk.unclaim(&claim);

@@ -168,7 +168,8 @@ impl World {
             self.left_behind.extend(theirs.writes.difference(&mine.writes));
         }
         let abandoned = job.go.abandoned.clone();
-        let behind = behind(&self.nodes[n].here, &job.answers);
+        let asked_at = job.before.as_ref().map_or(self.now(n), |before| before.now);
+        let behind = behind(&Here { now: asked_at, ..self.nodes[n].here.clone() }, &job.answers);
         self.change(n, |here| here.take(claim.epoch, behind, abandoned));
         for p in job.missed.iter().filter(|_| job.how.force) {
             if let Some(other) = &mut self.nodes[*p].job {
