@@ -8,7 +8,7 @@ pub use begin::{Agreed, Cleared, agree, clear, foresee, hand_back, remember};
 use super::execute::Run;
 use super::{call, written};
 use crate::authority::start::{Answers, Decision, How, View, decide};
-use crate::authority::{Here, Learned};
+use crate::authority::{Here, Learned, Refusal};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::boot::booted_at;
@@ -209,15 +209,15 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// A run begins.
-    pub fn started(&mut self) -> Result<()> {
+    /// A run begins. `words`: what was typed.
+    pub fn started(&mut self, words: &str) -> Result<()> {
         if self.dry || !self.here.copies.replicated() {
             return Ok(());
         }
         // data that the record does not speak of yet: the record comes first
         self.change(Here::settle)?;
         if !self.here.holds() {
-            return Err(not_taken(&self.here, &self.here.held_by()));
+            return Err(not_taken(&self.here, words, self.here.held_by()));
         }
         let run = LastRun { since: Some(self.host.clock.now()), ..LastRun::default() };
         alive::write_run(&self.host.paths.var, &self.service.name, &run)
@@ -285,7 +285,17 @@ pub fn stopped(service: &Service, host: &Host, log: &Logger) -> Result<()> {
 }
 
 /// Between question and deed somebody else has come, or too much time has gone by.
-fn not_taken(here: &Here, why: &str) -> Error {
+fn not_taken(here: &Here, words: &str, why: String) -> Error {
     let (service, node) = (&here.service, &here.node);
-    Error::text(format!("{service} is not started on {node}: {why}. see, and then again what you typed: svcmgr -s {service} where"))
+    let what = format!("{service} is not started on {node}");
+    let refusal = match here.rival() {
+        Some(rival) => Refusal::split(here, what, &rival.node),
+        None => Refusal {
+            what,
+            why,
+            stake: "two copies that are both written: the writes of one would be lost".into(),
+            remedy: format!("on {node}: svcmgr -s {service} where; then again: svcmgr -s {service} {words}"),
+        },
+    };
+    Error::text(refusal.to_string())
 }

@@ -240,15 +240,19 @@ fn boot_decision(run: &Run) -> Result<Option<String>> {
     let mut desk = Desk::load(run.service, run.host, run.log, run.options.dry_run, false);
     loop {
         let answers = desk.look()?;
-        let over = run.options.dry_run || begun.elapsed() >= wait || run.host.peers.waited();
-        if over {
+        let ended = run.options.dry_run || begun.elapsed() >= wait;
+        let over = ended || run.host.peers.waited();
+        let view = View { here: &desk.asking(), answers: &answers, flex: run.service.is_flex() };
+        let decided = rules::boot(&view, down, alone, over);
+        // who is at work with this service is waited for again with the next
+        if over && !matches!(decided, Boot::Busy(_)) {
             run.host.peers.wait_no_more();
         }
-        let view = View { here: &desk.asking(), answers: &answers, flex: run.service.is_flex() };
-        let why = match rules::boot(&view, down, alone, over) {
+        let why = match decided {
             Boot::Start => return Ok(None),
+            Boot::Busy(_) if ended => return Ok(None),
             Boot::Standby(why) => return Ok(Some(why)),
-            Boot::Wait(why) => why,
+            Boot::Wait(why) | Boot::Busy(why) => why,
         };
         if !std::mem::replace(&mut said, true) {
             run.log.info(format!("{why}: asking again for {} (boot_wait)", span(chrono::Duration::from_std(wait).unwrap_or_default())));

@@ -144,6 +144,12 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     };
     let given_back = with("n1", &home_again, State::Replica, Some("19:04:00"));
     book.start("start on n1, which was handed the data, d2 has not heard of it and is starting it", &given_back, &plain, old_holder);
+    book.start("takeover typed there", &given_back, &takeover, old_holder);
+    book.start("the same start, forced", &given_back, &force, old_holder);
+    book.start("the same start, d2 is stopping it", &given_back, &plain, |a| {
+        old_holder(a);
+        change(a, "d2", |d2| d2.busy = Some("stopapp".into()));
+    });
     book.start("start on d1, n1 is starting it", &first(), &plain, |a| change(a, "n1", |n1| n1.busy = Some("start".into())));
     book.start("start on d1, d2 has newer data", &first(), &plain, |a| {
         change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00")));
@@ -155,6 +161,10 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         change(a, "d2", |d2| d2.busy = Some("takeover".into()));
     });
     book.start("start on d1, d2 began to take over and is silent", &first(), &plain, |a| {
+        change(a, "n1", |n1| n1.promise = Some(claim.clone()));
+        silent(a, "d2");
+    });
+    book.start("takeover on d1, d2 began to take over and is silent", &first(), &takeover, |a| {
         change(a, "n1", |n1| n1.promise = Some(claim.clone()));
         silent(a, "d2");
     });
@@ -189,6 +199,11 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         broken.held.as_mut().unwrap().state = Some(State::InProgress);
         change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken));
     });
+    book.start("the same, and a whole copy has come by way of n2 since", &beside, &plain, |a| {
+        let mut broken = held("18:52:00");
+        broken.held.iter_mut().for_each(|h| (h.state, h.since) = (Some(State::InProgress), Some(at("18:59:59"))));
+        change(a, "n1", |n1| _ = n1.rids.insert("sync#1".into(), broken));
+    });
     let held_now = |state: State, since: &str| {
         let mut n1 = with("n1", &holder(2, "nodes", "n1", "19:05:00"), state, Some("18:52:00"));
         n1.replicas.get_mut("sync#1").into_iter().for_each(|file| {
@@ -209,9 +224,21 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     book.start("takeover --abandon d1 there", &held_now(State::Live, "19:05:00"), &abandon("d1", false), unfinished);
     book.start("the same start, forced", &held_now(State::Live, "19:05:00"), &force, unfinished);
     book.start("the same, and a whole copy has come by way of n1 since", &held_now(State::Replica, "19:04:30"), &plain, unfinished);
+    book.start("the same, the clock of n2 is an hour ahead", &held_now(State::Replica, "19:04:30"), &plain, |a| {
+        unfinished(a);
+        let hour = Duration::hours(1);
+        change(a, "n2", |n2| {
+            n2.clock = Some((at("19:10:00") + hour).to_rfc3339());
+            n2.rids.values_mut().filter_map(|v| v.held.as_mut()?.broken.as_mut()).for_each(|b| b.since += hour);
+        });
+    });
     let mut ran = held_now(State::Live, "19:05:00");
     ran.last_run = Some(LastRun { since: Some(at("19:05:01")), until: Some(at("19:06:00")), crashed: false });
     book.start("the same, and it has run on n1 since", &ran, &plain, unfinished);
+    let lost = |handed: bool| with("n2", &Holder { handed, ..holder(2, "nodes", "n1", "19:05:00") }, State::InProgress, Some("18:52:00"));
+    let title = "start on n2, a giveback to it broke off, the next one went to n1, on the same disks, which is lost";
+    book.start(title, &lost(true), &plain, |a| silent(a, "n1"));
+    book.start("the same, n1 took over, as far as n2 knows with what had broken off", &lost(false), &plain, |a| silent(a, "n1"));
     let given = Holder { handed: true, ..away.clone() };
     let mut broken = with("d1", &given, State::InProgress, Some("18:52:00"));
     if let Some(Known::Known(replica)) = broken.replicas.get_mut("sync#1") {
@@ -257,6 +284,7 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     let mut unknown = first();
     unknown.record = Known::Unknown("authority.json is damaged".into());
     book.start("start on d1, it does not know who holds, n1 is silent", &unknown, &plain, |a| silent(a, "n1"));
+    book.start("takeover on d1, it does not know who holds, n1 is silent", &unknown, &takeover, |a| silent(a, "n1"));
     book.start("start on d1, nobody knows, n1 ran last", &unknown, &plain, run("18:59:00", false));
     book.start("start on d1, it does not know, n1 is taking over", &unknown, &plain, |a| {
         change(a, "n1", |n1| n1.busy = Some("takeover".into()));
@@ -298,7 +326,6 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     let told = answers(&given_back, old_holder);
     let view = View { here: &given_back, answers: &told, flex: false };
     book.page("boot of n1, d2 has not heard that n1 holds and is starting it", &format!("{:?}", boot(&view, None, None, false)));
-    assert_eq!(boot(&view, None, None, true), Boot::Start, "and start refuses");
     primary.last_run = Some(LastRun { since: Some(at("17:00:00")), until: Some(at("18:40:00")), crashed: true });
     let told = answers(&primary, |a| {
         let mut written = held("18:35:00");
@@ -307,6 +334,25 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
     });
     let view = View { here: &primary, answers: &told, flex: false };
     book.page("boot of n1, d1 has data that are newer, and nobody knows of a takeover", &standby(boot(&view, None, None, false)));
+    let found = |a: &mut Answers| {
+        let mut written = held("18:35:00");
+        let now = Some(at("18:58:00"));
+        written.held = written.held.map(|held| Held { state: Some(State::Orphan), written_until: now, since: now, ..held });
+        change(a, "d1", |d1| _ = d1.rids.insert("sync#1".into(), written));
+    };
+    let told = answers(&primary, found);
+    let view = View { here: &primary, answers: &told, flex: false };
+    assert_eq!(boot(&view, None, None, false), Boot::Start, "somebody has had a look at it");
+    book.start("start of n1, d1 has found its data written, and nobody knows when", &primary, &plain, found);
+    let mut handed = given_back.clone();
+    handed.last_run = primary.last_run.clone();
+    let told = answers(&handed, |a| {
+        let mut written = held("18:35:00");
+        written.held = written.held.map(|held| Held { state: Some(State::Orphan), written_until: Some(at("18:58:00")), ..held });
+        change(a, "d1", |d1| _ = d1.rids.insert("sync#1".into(), written));
+    });
+    let view = View { here: &handed, answers: &told, flex: false };
+    assert_eq!(boot(&view, None, None, false), Boot::Start, "it was handed all of it since");
     primary.record = Known::Unknown("authority.json is missing".into());
     let answers = nobody(&primary);
     let view = View { here: &primary, answers: &answers, flex: false };

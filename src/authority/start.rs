@@ -43,6 +43,15 @@ pub struct How {
     pub abandon: Option<String>,
 }
 
+impl How {
+    /// The words, for who has to type them again.
+    pub fn words(&self) -> String {
+        let word = if self.takeover { "takeover" } else { "start" };
+        let abandon = self.abandon.as_ref().map(|node| format!(" --abandon {node}")).unwrap_or_default();
+        format!("{word}{abandon}{}", if self.force { " --force" } else { "" })
+    }
+}
+
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -71,7 +80,11 @@ pub struct Go {
 
 /// Decides.
 pub fn decide(view: &View, how: &How) -> Decision {
-    steps(view, how).map_or_else(Decision::Refuse, Decision::Go)
+    let mut done = steps(view, how);
+    if let (Ok(go), true, Some(said)) = (&mut done, how.force && how.abandon.is_none(), hears_soon(view)) {
+        go.warnings.push(format!("{said} (--force)"));
+    }
+    done.map_or_else(Decision::Refuse, Decision::Go)
 }
 
 fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
@@ -91,7 +104,7 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
                 vec![format!("nobody could tell who holds {}: the data of {} are taken for the newest (--force)", here.service, here.node)],
             ));
         }
-        Err(why) => return Err(unsure(view, &why)),
+        Err(why) => return Err(unsure(view, how, &why)),
     };
     if let Some(node) = &how.abandon {
         return abandon(view, how, node);
@@ -219,6 +232,15 @@ pub fn ahead(answer: &Answer, now: DateTime<Local>) -> Duration {
     sure(skew(answer, now))
 }
 
+/// When authority came to `holder`, by our clock as far as whose clock it was told by answers.
+fn came(view: &View, holder: &Holder) -> DateTime<Local> {
+    let copy = |peer: &str| view.here.copies.of_node(peer).map(|c| &c.name);
+    // a handover is written by who gives
+    let wrote = |peer: &str| if holder.handed { copy(peer) == holder.from.as_ref() } else { peer == holder.node };
+    let ahead = answered(view).find(|(peer, _)| wrote(peer)).map_or_else(Duration::zero, |(_, a)| skew(a, view.here.now));
+    holder.since - ahead
+}
+
 /// How far the clock of who holds, as far as it answers, is behind ours. `here` is of the time of the answers.
 pub fn behind(here: &Here, answers: &Answers) -> Duration {
     let Some((holder, copy)) = here.holder().ok().zip(here.holding()).filter(|(h, _)| h.node != here.node) else {
@@ -245,6 +267,8 @@ pub enum Boot {
     Standby(String),
     /// For what it has to wait.
     Wait(String),
+    /// Somebody who answers is at work: for what it has to wait, and then start, which looks at it itself.
+    Busy(String),
 }
 
 /// Decides for a boot. `down`: for how long this node was down, if that is known; `alone`: for how long it may have
@@ -269,15 +293,15 @@ pub fn boot(view: &View, down: Option<Duration>, alone: Option<Duration>, over: 
         Ok(_) => {}
     }
     if answered(view).any(|(node, _)| here.copies.of_node(node) != here.copy()) {
-        return match later_elsewhere(view).into_iter().next() {
+        // of what was written nobody knows when, mostly by who had a look at it, start warns: it is not overwritten, and
+        // home is not down for it
+        return match later_elsewhere(view).into_iter().find(|later| later.dated) {
             // as good as a higher epoch: two histories are made of one by a person only
-            Some(Later { said, remedy }) => {
+            Some(Later { said, remedy, .. }) => {
                 let (service, node) = (&here.service, &here.node);
                 Boot::Standby(format!("{said}. {remedy}; to keep those of {node}, on {node}: svcmgr -s {service} start"))
             }
-            None if over => Boot::Start,
-            // start itself looks at what they said
-            None => hears_soon(view).map_or(Boot::Start, Boot::Wait),
+            None => hears_soon(view).map_or(Boot::Start, Boot::Busy),
         };
     }
     if !over {

@@ -154,7 +154,7 @@ pub struct Held {
     /// Since when it is that, by its clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Local>>,
-    /// Of an orphan: when it was written last.
+    /// Of an orphan: when it was written last, at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_until: Option<DateTime<Local>>,
     /// A snapshot that keeps the state before an unfinished transfer.
@@ -169,6 +169,13 @@ pub struct Held {
     /// It is being made this image from a store beside it, or will be before anything else is done with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub applying: bool,
+}
+
+impl Held {
+    /// When it was written is not known: only that it was found to be.
+    pub fn found(&self) -> bool {
+        self.written_until.is_some() && self.written_until == self.since
+    }
 }
 
 /// A transfer of which nobody has said that it arrived.

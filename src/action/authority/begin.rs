@@ -116,14 +116,14 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
         let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, behind, go.abandoned.clone())))?;
         if let Err(why) = ours {
             desk.unclaim(&claim);
-            return Err(not_taken(&desk.here, &why));
+            return Err(not_taken(&desk.here, &how.words(), why));
         }
         let would = if run.options.dry_run { "would hold" } else { "holds" };
         run.log.info(format!("{} {would} {} from now on (epoch {epoch})", desk.here.node, run.service.name));
         desk.announce(&answers);
         taken = true;
     }
-    desk.started()?;
+    desk.started(&how.words())?;
     Ok(Cleared { desk, _closed: closed, answers, taken })
 }
 

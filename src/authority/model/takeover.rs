@@ -45,8 +45,9 @@ impl World {
         let view = View { here, answers: &job.answers, flex: false };
         match boot(&view, down, Some(Duration::minutes(15)), over) {
             Boot::Start => job.todo.push_back(Todo::Ask),
+            Boot::Busy(_) if over => job.todo.push_back(Todo::Ask),
             Boot::Standby(why) => self.tell(format!("   stays down: {why}")),
-            Boot::Wait(why) => self.tell(format!("   waits no longer: {why}")),
+            Boot::Wait(why) | Boot::Busy(why) => self.tell(format!("   waits no longer: {why}")),
         }
         Ok(())
     }

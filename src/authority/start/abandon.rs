@@ -45,7 +45,7 @@ pub(super) fn abandon(view: &View, how: &How, node: &str) -> Result<Go, Refusal>
     for rid in &here.rids() {
         let mut data = here.data(rid);
         let unsettled = unsettled(view, rid).map(|_| State::InProgress);
-        data.state = beside(view, rid).or(here.broken(rid).map(|r| r.state)).or(unsettled).or(data.state);
+        data.state = beside(view, rid).or(unsettled).or(data.state);
         if matches!(data.state, Some(State::InProgress | State::Torn | State::None) | None) && !how.force {
             return Err(refused(
                 format!("{rid} is not a whole copy on {me}"),

@@ -2,14 +2,14 @@
 
 use super::super::Refusal;
 use super::super::words::{instant, list, lost, span};
-use super::{Go, How, View, answered, data_of, giver, nodes_of, same_site, silent, skew};
+use super::{Go, How, View, answered, came, data_of, giver, nodes_of, same_site, silent, since, skew};
 use crate::state::authority::Holder;
 use crate::state::gate::Answer;
 use crate::state::replica::State;
 use chrono::{DateTime, Duration, Local};
 
-pub(super) fn unsure(view: &View, why: &str) -> Refusal {
-    let (service, node) = (&view.here.service, &view.here.node);
+pub(super) fn unsure(view: &View, how: &How, why: &str) -> Refusal {
+    let (service, node, words) = (&view.here.service, &view.here.node, how.words());
     let silent: Vec<String> = silent(view, |_| true).into_iter().map(|(n, _)| n.to_owned()).collect();
     let busy = answered(view).find(|(_, a)| a.busy.is_some());
     if let Some((peer, answer)) = busy {
@@ -17,7 +17,7 @@ pub(super) fn unsure(view: &View, why: &str) -> Refusal {
             what: format!("{service} is not started on {node}: it is not known which copy of the data is the newest"),
             why: format!("{why}. {peer} is doing `{}` at this moment", answer.busy.as_deref().unwrap_or_default()),
             stake: "newer writes on another node".into(),
-            remedy: format!("on {node}: svcmgr -s {service} start   (again, when {peer} is done)"),
+            remedy: format!("on {node}: svcmgr -s {service} {words}   (again, when {peer} is done)"),
         };
     }
     let (who, remedy) = if silent.is_empty() {
@@ -38,7 +38,7 @@ pub(super) fn unsure(view: &View, why: &str) -> Refusal {
         (
             format!("{} cannot be asked", list(&silent)),
             format!(
-                "on {node}: svcmgr -s {service} start   (again, when {} is reached); if that is for ever, on {node}: svcmgr -s {service} takeover --force   (takes the data of {node} for the newest)",
+                "on {node}: svcmgr -s {service} {words}   (again, when {} is reached); if that is for ever, on {node}: svcmgr -s {service} takeover --force   (takes the data of {node} for the newest)",
                 list(&silent)
             ),
         )
@@ -56,7 +56,7 @@ pub(super) fn traces(view: &View, how: &How, holder: &Holder) -> Result<(), Refu
     match answered(view).find(|(_, a)| a.unsure.is_some() && a.epoch > holder.epoch) {
         Some((peer, answer)) if !how.force => {
             let why = format!("{peer} has data of epoch {}, and {} knows of epoch {}", answer.epoch, view.here.node, holder.epoch);
-            Err(unsure(view, &why))
+            Err(unsure(view, how, &why))
         }
         _ => Ok(()),
     }
@@ -90,7 +90,7 @@ pub(super) fn claims_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
             _ => {
                 return Err(refused(
                     format!("it was promised the data at {}, and does not answer now", instant(claim.at, here.now)),
-                    format!("on {node}: svcmgr -s {service} start --force   (only if {} is dead)", claim.node),
+                    format!("on {node}: svcmgr -s {service} {} --force   (only if {} is dead)", how.words(), claim.node),
                 ));
             }
         }
@@ -181,6 +181,8 @@ pub(super) struct Later {
     pub said: String,
     /// How to compare, and to keep them.
     pub remedy: String,
+    /// It is known when they were written, and that it was later. Else only when that was found out.
+    pub dated: bool,
 }
 
 /// All such data.
@@ -189,17 +191,28 @@ pub(super) fn later_elsewhere(view: &View) -> Vec<Later> {
     let (service, node) = (&here.service, &here.node);
     let abandoned = here.abandoned();
     let own = here.last_run.as_ref().and_then(|run| run.until);
-    let last = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| a.up_until).chain(own).max();
+    let ran = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| Some(a.up_until? - skew(a, here.now)));
+    let ran = ran.chain(own).max();
+    // what was written before they were given all of it is known
+    let holder = here.holder().ok().filter(|h| h.epoch > 0).map(|h| (came(view, &h), since(here, &h)));
+    let last = match (ran, holder) {
+        (Some(ran), Some((came, _))) if ran >= came => Some((ran, None)),
+        (_, Some((came, said))) => Some((came, Some(said))),
+        (ran, None) => ran.map(|ran| (ran, None)),
+    };
     let other = |peer: &str| here.copies.of_node(peer).filter(|c| Some(*c) != here.copy() && !abandoned.contains(&c.name)).is_some();
     let written = |peer: &str, answer: &Answer| {
+        let (last, came) = last.as_ref()?;
         let held = answer.rids.values().filter_map(|v| v.held.as_ref()).filter(|held| held.state == Some(State::Orphan));
-        let until = held.filter_map(|held| held.written_until).max()? - skew(answer, here.now);
-        let ran = last.filter(|last| *last < until)?;
-        let (until, ran) = (instant(until, here.now), instant(ran, here.now));
+        let written = held.filter_map(|held| Some((held.written_until? - skew(answer, here.now), !held.found())));
+        let (dated, until) = written.filter(|(until, _)| until > last).map(|(until, dated)| (dated, until)).max()?;
+        let (until, last) = (instant(until, here.now), instant(*last, here.now));
+        let until = if dated { format!("until {until}") } else { format!("at a time that nobody knows (found at {until})") };
+        let ran = came.clone().unwrap_or_else(|| format!("{service} ran on {node} until {last}"));
+        let taken = if dated { "took over" } else { "took over, or who mounted it there" };
         Some(Later {
-            said: format!(
-                "{peer} has data of its own, written until {until}, and {service} ran on {node} until {ran}: nobody remembers that {peer} took over"
-            ),
+            dated,
+            said: format!("{peer} has data of its own, written {until}, and {ran}: nobody remembers that {peer} {taken}"),
             remedy: format!(
                 "compare: svcmgr -s {service} where; to keep those of {peer}, on {peer}: svcmgr -s {service} takeover --abandon {node}"
             ),

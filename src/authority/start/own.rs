@@ -3,9 +3,9 @@
 use super::super::Refusal;
 use super::super::here::Data;
 use super::super::words::{instant, span};
-use super::{Go, How, View, answered, at, giver, nodes_of, over, same_site, send, since};
+use super::{Go, How, View, answered, at, came, giver, nodes_of, over, same_site, send, since, skew};
 use crate::state::authority::{Holder, Known};
-use crate::state::gate::Broken;
+use crate::state::gate::{Answer, Broken, Held};
 use crate::state::replica::{Replica, State};
 use chrono::{DateTime, Local};
 
@@ -32,8 +32,7 @@ pub(super) fn own_data(view: &View, how: &How, holder: &Holder, go: &mut Go) -> 
 pub(super) fn handed_and_broken(view: &View, holder: &Holder) -> Result<(), Refusal> {
     let here = view.here;
     let (service, node) = (&here.service, &here.node);
-    let own = |rid: &String| Some(Broken { since: here.broken(rid)?.since, from: here.broken(rid)?.from.clone() });
-    let found = |rid: &String| Some((rid.clone(), own(rid).or_else(|| unsettled(view, rid))?));
+    let found = |rid: &String| Some((rid.clone(), unsettled(view, rid)?));
     let Some((rid, broken)) = here.rids().iter().find_map(found) else { return Ok(()) };
     let from = broken.from.unwrap_or_else(|| "another node".into());
     Err(Refusal {
@@ -152,29 +151,54 @@ pub(super) fn broken_off(view: &View, holder: &Holder, rid: &str, data: &Data) -
     }
 }
 
-/// What a node with the same disks says of them, if a transfer to it was under way: its files know, ours do not.
-pub(super) fn beside(view: &View, rid: &str) -> Option<State> {
-    let mut held = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| a.rids.get(rid)?.held.as_ref()?.state);
-    held.find(|state| matches!(state, State::InProgress | State::Torn))
+/// What the nodes with the same disks have of `rid`, with their answers.
+fn held_beside<'a>(view: &View<'a>, rid: &str) -> impl Iterator<Item = (&'a Answer, &'a Held)> {
+    let beside = answered(view).filter(|(peer, _)| same_site(view, peer));
+    beside.filter_map(|(_, a)| Some((a, a.rids.get(rid)?.held.as_ref()?)))
 }
 
-/// The same when this copy holds: a transfer to a node with the same disks that was under way when authority came, so
-/// that nobody asked it then, or it did not answer. What arrived whole since, or has run since, is none any more.
-pub(super) fn unsettled(view: &View, rid: &str) -> Option<Broken> {
+/// Since when the data of this copy are whole, as far as its nodes say: they arrived so, were handed over with all that
+/// was written, or have run. By this node's clock.
+fn whole(view: &View, rid: &str) -> Option<DateTime<Local>> {
     let here = view.here;
     let file = here.replicas.get(rid).and_then(Known::known).filter(|r| r.node == here.node);
     let ran = |live: &Replica| here.last_run.as_ref().is_some_and(|run| run.since.is_none_or(|since| since >= live.since));
     let own = file.filter(|r| r.state == State::Replica || (r.state == State::Live && ran(r))).map(|r| r.since);
-    let beside = || answered(view).filter(|(peer, _)| same_site(view, peer));
-    let held = || beside().filter_map(|(_, a)| Some((a, a.rids.get(rid)?.held.as_ref()?)));
-    let theirs = held().filter(|(a, held)| match held.state {
+    let theirs = held_beside(view, rid).filter(|(a, held)| match held.state {
         Some(State::Replica) => true,
         Some(State::Live) => held.since.zip(a.up_until).is_some_and(|(since, until)| until >= since),
         _ => false,
     });
-    let whole = theirs.filter_map(|(_, held)| held.since).chain(own).max();
-    let broken = held().filter_map(|(_, held)| held.broken.clone());
-    broken.max_by_key(|b| b.since).filter(|b| here.holds() && whole.is_none_or(|whole| whole < b.since))
+    let theirs = theirs.filter_map(|(a, held)| Some(held.since? - skew(a, here.now)));
+    // who was given them may be lost since; who took them may have taken them as they were, and never run
+    let given = here.holder().ok().filter(|h| h.epoch > 0 && h.handed && h.node != here.node && here.holds());
+    theirs.chain(own).chain(given.map(|holder| came(view, &holder))).max()
+}
+
+/// What a node with the same disks says of them, if a transfer to it was under way: its files know, ours do not. What
+/// has arrived whole since is whole.
+pub(super) fn beside(view: &View, rid: &str) -> Option<State> {
+    let whole = whole(view, rid);
+    let broken = |a: &Answer, held: &Held| whole.zip(held.since).is_none_or(|(whole, since)| whole < since - skew(a, view.here.now));
+    let unfinished = |(a, held): (&Answer, &Held)| {
+        held.state.filter(|state| matches!(state, State::InProgress | State::Torn)).filter(|_| broken(a, held))
+    };
+    held_beside(view, rid).find_map(unfinished)
+}
+
+/// The same when this copy holds: a transfer to this node, or one with the same disks, that was under way when authority
+/// came. What arrived whole since, or has run since, is none any more.
+pub(super) fn unsettled(view: &View, rid: &str) -> Option<Broken> {
+    let here = view.here;
+    let file = here.broken(rid);
+    let own = file.map(|r| Broken { since: r.since, from: r.from.clone() });
+    if file.is_some_and(|r| r.applying.is_some()) {
+        return own; // it would be finished, over whatever came later
+    }
+    let theirs = held_beside(view, rid).filter_map(|(a, held)| Some((held.broken.as_ref()?, skew(a, here.now))));
+    let theirs = theirs.map(|(broken, ahead)| Broken { since: broken.since - ahead, ..broken.clone() });
+    let broken = theirs.chain(own).max_by_key(|b| b.since).filter(|_| here.holds())?;
+    Some(broken).filter(|b| whole(view, rid).is_none_or(|whole| whole < b.since))
 }
 
 pub(super) fn rounds(view: &View, go: &mut Go) {

@@ -49,11 +49,12 @@ pub(super) fn running_elsewhere(view: &View, how: &How) -> Result<(), Refusal> {
 fn starting_elsewhere(view: &View, how: &How) -> Option<Refusal> {
     let here = view.here;
     let (service, node) = (&here.service, &here.node);
+    let words = how.words();
     let refused = |peer: &str, whose: &str, why: String, stake: &str| Refusal {
         what: format!("{service} is not started on {node}: {peer}, which {whose}, is at work with it"),
         why,
         stake: stake.into(),
-        remedy: format!("on {node}: svcmgr -s {service} start   (again, when {peer} is done)"),
+        remedy: format!("on {node}: svcmgr -s {service} {words}   (again, when {peer} is done)"),
     };
     let two = "two running instances make two different copies of the data: the writes of one would be lost";
     answered(view).filter_map(|(peer, answer)| Some((peer, answer, answer.busy.as_ref()?))).find_map(|(peer, answer, doing)| {
@@ -65,9 +66,18 @@ fn starting_elsewhere(view: &View, how: &How) -> Option<Refusal> {
             // a planned takeover waits for the holder to be done
             return Some(refused(peer, "holds its data", why, two)).filter(|_| !how.takeover);
         }
-        let since = since(here, &left_behind(view, peer, answer)?);
-        Some(refused(peer, "takes its own data for the newest", format!("{why}, and has not heard that {since}"), two))
+        let holder = left_behind(view, peer, answer).filter(|_| !how.force && brings_up(doing))?;
+        let why = format!("{why}, and has not heard that {}", since(here, &holder));
+        let refusal = refused(peer, "takes its own data for the newest", why, two);
+        let hangs =
+            format!("if it hangs, end that svcmgr on {peer}; if it cannot be ended, on {node}: svcmgr -s {service} {words} --force");
+        Some(Refusal { remedy: format!("{}; {hangs}", refusal.remedy), ..refusal })
     })
+}
+
+/// Nothing is up after what only stops.
+fn brings_up(doing: &str) -> bool {
+    !(doing.starts_with("stop") || ["shutdown", "umount"].contains(&doing))
 }
 
 /// Who holds, if `peer` has not heard of it and goes on as the holder that it was.
@@ -86,7 +96,7 @@ fn own(view: &View, peer: &str, holder: &Holder) -> bool {
 /// A node that is at work as the holder that it was: it hears who holds now when it asks, and is done then.
 pub(super) fn hears_soon(view: &View) -> Option<String> {
     let at_work = |(peer, answer): (&String, &Answer)| {
-        let doing = answer.busy.as_ref().filter(|_| left_behind(view, peer, answer).is_some())?;
+        let doing = answer.busy.as_ref().filter(|doing| brings_up(doing) && left_behind(view, peer, answer).is_some())?;
         Some(format!("{peer} takes its own data for the newest, and is doing `{doing}`"))
     };
     answered(view).find_map(at_work)
