@@ -71,6 +71,9 @@ pub fn finish_all(desk: &mut Desk) {
         if desk.here.pending(&rid).is_none() {
             continue;
         }
+        if Spot::of(desk, &rid).is_some_and(|spot| !spot.target.at_hand(&spot.cx(), spot.side)) {
+            continue; // who starts here finishes it, and who receives
+        }
         let path = desk.host.paths.var.join("lock").join(format!("{}.recv.{rid}", desk.service.name));
         let done = Lock::try_for(&path, Duration::ZERO).and_then(|lock| match lock {
             // it may have been finished meanwhile
@@ -101,7 +104,7 @@ pub fn witness(desk: &mut Desk, rid: &str) -> Result<()> {
 /// The same of data of which this node remembers nothing: who sent them last may know them again.
 pub fn digest(desk: &Desk, rid: &str) -> Option<String> {
     let forgotten = matches!(desk.here.replicas.get(rid), Some(Known::Absent) | None);
-    let spot = Spot::of(desk, rid).filter(|_| forgotten)?;
+    let spot = Spot::of(desk, rid).filter(|_| forgotten && !desk.here.holds())?;
     spot.target.witness(&spot.cx(), spot.side)
 }
 

@@ -18,9 +18,20 @@ pub fn one_pass(run: &Run, name: &str, pass: &Pass, selection: &Selection) -> Re
         rollback(run, name);
     }
     if done.is_ok() && pass.verb == Verb::Stop && pass.groups == Pass::START.groups && selection.is_all() && !run.options.dry_run {
+        let_go(run).map_err(|e| stopped(run, name, e))?;
         authority::stopped(run.service, run.host, run.log)?;
     }
     done
+}
+
+/// What syncs have left behind on disks that others have too. The first error, after all were tried.
+fn let_go(run: &Run) -> Result<()> {
+    let syncs = run.service.resources.iter().filter(|r| !r.disable).filter_map(|res| Some((res, res.sync()?)));
+    let done = syncs.map(|(res, driver)| {
+        let log = run.log.child(&res.log_name());
+        driver.stopped(&run.service.cx(run.host, &log, res, run.options.force))
+    });
+    done.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// A whole stop: all is down but what is always on here, unless `--force`.

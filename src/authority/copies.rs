@@ -84,6 +84,18 @@ impl Copies {
         self.list.iter().find(|c| c.nodes.iter().any(|n| n == node))
     }
 
+    /// What is sent to `peer` is sent to this copy.
+    pub fn name_of<'a>(&'a self, peer: &'a str) -> &'a str {
+        self.of_node(peer).map_or(peer, |copy| copy.name.as_str())
+    }
+
+    /// The names of the copies but the one of `node` that `rid` brings data to.
+    pub fn others(&self, rid: &str, node: &str) -> Vec<String> {
+        let (own, home) = (self.of_node(node), self.home());
+        let reached = |copy: &Copy| Some(copy) == home || self.reach.get(rid).is_some_and(|names| names.contains(&copy.name));
+        self.list.iter().filter(|copy| Some(*copy) != own && reached(copy)).map(|copy| copy.name.clone()).collect()
+    }
+
     /// The copy called `name`; else the one of `node`, as names change when a service file does.
     pub fn named(&self, name: &str, node: &str) -> Option<&Copy> {
         self.list.iter().find(|c| c.name == name).or_else(|| self.of_node(node))
@@ -172,6 +184,7 @@ mod tests {
             copies(&format!("{sites}copies = node\n{}{}", sync("rsync", "nodes"), sync("rsync", "drpnodes").replace("sync#1", "sync#2")));
         let reached = |rid: &str| two.nodes().filter(|n| two.reaches(rid, n)).cloned().collect::<Vec<_>>().join(" ");
         assert_eq!((reached("sync#1"), reached("sync#2")), ("n1 n2".into(), "n1 d1 d2".into()));
+        assert_eq!((two.others("sync#2", "d1").join(" "), two.others("sync#1", "n1").join(" ")), ("n1 d2".into(), "n2".into()));
         assert!(!copies(&format!("{sites}{}", sync("rsync", "nodes"))).replicated());
         assert!(copies(&format!("{sites}{}", sync("rsync", "drpnodes"))).replicated());
     }

@@ -118,7 +118,8 @@ pub fn answer(host: &Host, log: &Logger, name: &str, look: bool, question: &Ques
         }
         let held = desk.here.copies.rids.contains(rid).then(|| {
             let held = desk.here.held(rid);
-            let witness = held.witness.clone().or_else(|| data::digest(&desk, rid).filter(|_| why.is_none()));
+            // who is refused needs no digest
+            let witness = held.witness.clone().or_else(|| if why.is_none() { data::digest(&desk, rid) } else { None });
             Held { witness, ..held }
         });
         answer.rids.insert(rid.clone(), verdict(why, held));

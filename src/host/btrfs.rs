@@ -86,6 +86,12 @@ pub fn list(cx: &Cx, at: &str) -> Result<Vec<Subvolume>> {
     Ok(all)
 }
 
+/// The number of the subvolume that a mount without a name shows, of the filesystem that is mounted at `at`.
+pub fn default(cx: &Cx, at: &str) -> Option<u64> {
+    let out = cx.probe(&Cmd::probe(["btrfs", "subvolume", "get-default", at]));
+    out.text().split_whitespace().nth(1)?.parse().ok()
+}
+
 /// btrfs(8) is here.
 pub fn is_installed() -> bool {
     crate::cmd::find("btrfs").is_some()
@@ -212,6 +218,26 @@ pub fn let_go(cx: &Cx, label: &str) {
         // in use by nobody of ours: whoever keeps it mounted otherwise is not in the way
         cx.run_quiet(&Cmd::change(["umount", &dir.to_string_lossy()]));
     }
+}
+
+/// Unmounts the top of the filesystem with this label, which a process that was killed has left. The error: somebody is
+/// still at work there.
+pub fn unmount(cx: &Cx, label: &str) -> Result<()> {
+    let dir = folder(cx, label);
+    cx.host.facts.forget();
+    if held().contains_key(&dir) || cx.host.facts.mount_at(&dir.to_string_lossy()).is_none() {
+        return Ok(());
+    }
+    let (mount, using) = locks(cx, label);
+    let _one = Lock::wait(&mount, OTHERS)?;
+    let in_use = File::open(&using).is_ok_and(|file| file.try_lock().is_err());
+    let done = if in_use { Err(Error::text("a sync is at work there")) } else { change(cx, &["umount", &dir.to_string_lossy()]) };
+    done.map_err(|e| {
+        let (dir, node) = (dir.display(), &cx.host.node);
+        Error::text(format!(
+            "{dir} is still mounted on {node}, and another node has the same disks: two that mount them destroy the data: {e}. see: fuser -vm {dir}. then: umount {dir}, and stop again"
+        ))
+    })
 }
 
 /// Works with the tops of these filesystems, which are held meanwhile.

@@ -238,6 +238,11 @@ pub trait SyncDriver: Send + Sync {
         Ok(())
     }
 
+    /// The service was stopped here: nothing of this driver's is left mounted on disks that another node has too.
+    fn stopped(&self, _cx: &Cx) -> Result<()> {
+        Ok(())
+    }
+
     /// What this driver does on the node that receives, if that is more than to run what the sender asks for.
     fn target(&self) -> Option<&dyn Target> {
         None

@@ -76,6 +76,11 @@ pub trait Target: Send + Sync {
         Ok(())
     }
 
+    /// The data can be looked at, and an apply be finished, without mounting what another node may have mounted.
+    fn at_hand(&self, _cx: &Cx, _side: Side) -> bool {
+        true
+    }
+
     /// A few bytes of the data, digested: somebody who mounts them to write changes it. `None`: not to be had now.
     fn witness(&self, cx: &Cx, side: Side) -> Option<String>;
 

@@ -185,7 +185,7 @@ fn three(more: &str) -> Nodes {
 }
 
 /// The paths of all subvolumes, ids as UUID.
-fn subvolumes(bed: &Nodes, node: &str) -> String {
+pub fn subvolumes(bed: &Nodes, node: &str) -> String {
     sh(bed, node, "top btrfs subvolume list . | sed -E 's/.* path //; s/[0-9a-f]{8}-[0-9a-f-]{27}/UUID/' | sort")
 }
 
@@ -221,7 +221,7 @@ fn two_syncs_of_one_subvolume_several_of_one_sync_and_what_2014_left() {
     bed.sh("n1", "echo 2 >/srv/svc1/data/f; svc1 sync update --force --rid sync#2");
     bed.sh("n1", "echo 3 >/srv/svc1/data/f; svc1 sync update --force; svc1 sync verify");
     assert_eq!(subvolumes(&bed, "n1"), "data\ndata@sync.1.sent\ndata@sync.2.sent\ndeep/er\ndeep_er@sync.2.sent");
-    assert_eq!(subvolumes(&bed, "n3"), "copies/er\ncopy\ndata\ndata@sync.1.sent\ndata@sync.2.sent\ndeep_er@sync.2.sent");
+    assert_eq!(subvolumes(&bed, "n3"), "copies/er\ncopies_er@sync.2.sent\ncopy\ncopy@sync.2.sent\ndata\ndata@sync.1.sent");
     assert_eq!(sh(&bed, "n3", "top 'cat data/f copy/f copies/er/e'"), "3\n3\ne");
 
     // what the commands of 2014 have left is gone on with; a snapshot that they left on the way is not sent as one of now
@@ -322,6 +322,34 @@ fn the_other_node_of_the_site_goes_on() {
     assert!(said.code == 0 && !said.stderr.contains("n1: full"), "{}", said.stderr);
     assert_eq!(bed.sh("n1", "cat /srv/svc1/data/f"), "4");
     assert_eq!(bed.run("n2", "grep btrfs /proc/self/mountinfo").stdout, "");
+    // n2 is sent nothing, and no snapshot waits for it
+    for round in 5..7 {
+        bed.sh("n1", &format!("echo {round} >/srv/svc1/data/f; svc1 sync all --force"));
+    }
+    assert_eq!((subvolumes(&bed, "n1"), subvolumes(&bed, "n3")), ("data\ndata@sent".into(), "data\ndata@sent".into()));
+
+    // both see the disk, one has it mounted: nobody who looks has the other mount it
+    let top = "/opt/opensvc/var/btrfs/svc1";
+    bed.sh("n2", "rm -f /opt/opensvc/var/svc1/*.replica.json /run/enough");
+    let watch = bed.spawn("n2", &format!("while [ ! -e /run/enough ]; do grep {top} /proc/self/mountinfo; done"));
+    for node in ["n1", "n2", "n3"] {
+        bed.run(node, "svc1 where");
+    }
+    assert_ne!(bed.run("n3", "svc1 start").code, 0);
+    bed.sh("n2", "touch /run/enough");
+    assert_eq!(crate::bed::finish(watch).stdout, "");
+    // a sync that was killed has left its mount: a stop takes it away, or says that it cannot
+    bed.sh("n1", &format!("mkdir -p {top}; mount -t btrfs -o subvolid=5 LABEL=svc1 {top}"));
+    let sleeper = bed.spawn("n1", &format!("cd {top}; touch /run/within; until [ -e /run/enough ]; do sleep .1; done"));
+    bed.until("n1", std::time::Duration::from_secs(10), "[ -e /run/within ]");
+    let said = bed.run("n1", "svc1 stop");
+    assert!(said.code == 1 && said.stderr.contains("is still mounted on n1, and another node has the same disks"), "{}", said.stderr);
+    bed.sh("n1", "touch /run/enough");
+    crate::bed::finish(sleeper);
+    bed.sh("n1", "svc1 stop 2>&1");
+    assert_eq!(bed.run("n1", "grep btrfs /proc/self/mountinfo").stdout, "");
+    let said = bed.run("n2", "svc1 start; cat /srv/svc1/data/f");
+    assert!(said.code == 0 && said.stdout == "6\n", "{}", said.stderr);
 }
 
 /// Home crashes with writes that it never sent, another copy takes over and comes home: they are kept beside.
@@ -339,7 +367,7 @@ fn what_home_never_sent_is_kept() {
     let kept = said.stderr.lines().find(|l| l.contains("is kept: it was written to")).unwrap_or_default();
     assert!(kept.contains("n1: what svc1:data was on n1 is kept") && said.stderr.contains("n1: incremental"), "{}", said.stderr);
     assert_eq!(bed.sh("n1", "cat /srv/svc1/data/f; ls /srv/svc1/data/unsent 2>/dev/null || echo gone"), "3\ngone");
-    assert_eq!(sh(&bed, "n1", "top cat .svcmgr.svc1.sync.1.kept.data/unsent"), "unsent");
+    assert_eq!(sh(&bed, "n1", "top cat .svcmgr.svc1.sync.1.kept.*.data/unsent"), "unsent");
     let said = bed.run("n1", "echo 4 >/srv/svc1/data/f; svc1 sync update --force");
     assert!(said.code == 0 && said.stderr.contains("n3: incremental"), "{}", said.stderr);
     same(&bed, "home again");

@@ -19,6 +19,7 @@ mod bench_replicas;
 mod btrfs;
 mod btrfs_cut;
 mod btrfs_faults;
+mod btrfs_keeps;
 mod bulk;
 mod clean;
 mod copies;

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::state::gate::{Answer, Question};
 use crate::state::replica::{self, Sent};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// What the task carries goes from one copy of the data to another: both sides keep record of it.
 pub(super) fn crosses(work: &Work, task: &Task) -> bool {
@@ -43,11 +44,15 @@ fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {
     replica::write_sent(var, name, rid, &peers)
 }
 
+/// How long a peer may take to look at what it has just made its data: it mounts a large filesystem for that.
+const CONFIRM: Duration = Duration::from_secs(180);
+
 /// Tells `peer` which transfers arrived whole, in one call. Its answer; the error says why there is none that counts.
 pub(super) fn confirm<'t>(work: &Work, peer: &str, rids: impl Iterator<Item = &'t str>) -> Result<Answer, String> {
     let done = rids.map(|rid| (rid.to_owned(), work.image(rid))).collect();
     let question = Question { done, ..call::question(&work.here) };
-    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, work.host.peers.patience())?;
+    let limit = work.host.peers.patience().max(CONFIRM);
+    let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, limit)?;
     match &answer.unsure {
         _ if !answer.known() => Err(format!("{peer} has no service {}", work.service.name)),
         Some(why) => Err(why.clone()),

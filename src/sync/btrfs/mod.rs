@@ -76,8 +76,8 @@ struct Btrfs {
     way: Ends,
     /// What the data are on a node that is home (as this node resolves it), and on a target (as home does).
     own: Ends,
-    /// What the snapshots of each are called after, on every node.
-    flats: Vec<String>,
+    /// Where home has them: 2014 called the snapshots after that.
+    home: Vec<Place>,
     /// This node has the source when nothing has moved.
     at_home: bool,
     targets: Vec<Class>,
@@ -88,7 +88,9 @@ struct Btrfs {
     /// Bytes a second.
     bwlimit: Option<u64>,
     names: Names,
-    /// The other nodes of the service.
+    /// Which nodes share which data.
+    copies: Copies,
+    /// The names of the other copies.
     peers: Vec<String>,
     /// Of nodes that have the same disks: the one that receives for all of them.
     receiver: Option<String>,
@@ -139,7 +141,7 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         ));
     }
     Ok(Btrfs {
-        flats: of_home.src.iter().map(Place::flat).collect(),
+        home: of_home.src,
         own: Ends { src: here.src, dst: of_home.dst, words: (here.words.0, of_home.words.1) },
         way,
         at_home: copies.home().is_some_and(|home| home.nodes.contains(&p.config.scope.node)),
@@ -149,8 +151,9 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         compress: p.plain("compress") == Some("zstd"),
         bwlimit: p.integer("bwlimit")?.filter(|n| *n > 0).and_then(|n| u64::try_from(n).ok()).map(|n| n * 1024),
         names: Names::of(&home),
-        peers: p.config.scope.peers().cloned().collect(),
+        peers: copies.others(p.section, &p.config.scope.node),
         receiver: shared::receiver(p, &copies),
+        copies,
         frozen: AtomicBool::new(false),
         told: AtomicBool::new(false),
     })
@@ -185,8 +188,8 @@ impl Btrfs {
             let spots: Vec<Spot> = tops
                 .iter()
                 .zip(places)
-                .zip(self.flats.iter().enumerate())
-                .map(|((top, place), (index, flat))| Spot::of(cx, top, place, index, flat, &self.names))
+                .enumerate()
+                .map(|(index, (top, place))| Spot::of(cx, top, place, index, self.home.get(index), &self.names))
                 .collect();
             work(&spots)
         })
@@ -279,6 +282,12 @@ impl SyncDriver for Btrfs {
 
     fn confirmed(&self, cx: &Cx, peer: &str) -> Result<()> {
         source::confirmed(self, cx, peer)
+    }
+
+    /// A sync that was killed leaves the top mounted.
+    fn stopped(&self, cx: &Cx) -> Result<()> {
+        let shared = self.receiver.is_some();
+        self.way.src.iter().filter(|_| shared).try_for_each(|place| btrfs::unmount(cx, &place.label))
     }
 
     fn target(&self) -> Option<&dyn Target> {

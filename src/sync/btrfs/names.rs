@@ -27,6 +27,11 @@ impl Place {
         self.subvol.replace('/', "_")
     }
 
+    /// One is the other, or in it; or their snapshots have the same names.
+    fn clashes(&self, other: &Self) -> bool {
+        self.overlaps(other) || (self.label == other.label && self.flat() == other.flat())
+    }
+
     /// One is the other, or in it.
     fn overlaps(&self, other: &Self) -> bool {
         let below = |of: &str, top: &str| of.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -38,9 +43,7 @@ impl Place {
 pub(super) fn places(p: &Params, key: &str, text: &str) -> Result<Vec<Place>, String> {
     let malformed = || format!("malformed {key} value in section {}: {text} (LABEL:SUBVOLUME)", p.section);
     let places: Vec<Place> = text.split_whitespace().map(Place::parse).collect::<Option<_>>().ok_or_else(malformed)?;
-    let twice = places.iter().enumerate().find(|(i, one)| {
-        places.iter().take(*i).any(|other| one.overlaps(other) || (one.label == other.label && one.flat() == other.flat()))
-    });
+    let twice = places.iter().enumerate().find(|(i, one)| places.iter().take(*i).any(|other| one.clashes(other)));
     match twice {
         Some((_, place)) => Err(format!("{key} of section {} names {}:{} twice, or a part of it", p.section, place.label, place.subvol)),
         None if places.is_empty() => Err(malformed()),
@@ -57,7 +60,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(p: &Params) -> Self {
         let own = ends(p);
-        let shared = others(p).iter().any(|other| own.iter().any(|o| o.overlaps(other)));
+        let shared = others(p).iter().any(|other| own.iter().any(|o| o.clashes(other)));
         Self { prefix: if shared { format!("{}.", p.section.replace('#', ".")) } else { String::new() } }
     }
 

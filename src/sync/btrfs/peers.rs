@@ -1,4 +1,4 @@
-//! Which peers may have a snapshot as their newest: a file in the sync's folder, so that it goes where the filesystem goes.
+//! Which other copies of the data may have a snapshot as their newest: a file in the sync's folder, so that it goes where the filesystem goes.
 
 use super::Btrfs;
 use super::spot::{Spot, make_folder};
@@ -36,9 +36,10 @@ impl Peers {
         self.0.contains_key(image)
     }
 
-    /// Those that may have it as their newest; of what is of 2014, any.
+    /// The copies that may have it as their newest; of what is of 2014, any. One that the service has no more is none.
     pub(super) fn of(&self, btrfs: &Btrfs, image: &str) -> Vec<String> {
-        self.0.get(image).cloned().unwrap_or_else(|| btrfs.peers.clone())
+        let known = self.0.get(image);
+        btrfs.peers.iter().filter(|copy| known.is_none_or(|known| known.contains(copy))).cloned().collect()
     }
 
     /// Of `peers` it may be the newest, and of no others.
@@ -46,11 +47,12 @@ impl Peers {
         self.0.insert(image.to_owned(), peers);
     }
 
-    /// `peer` may have it as its newest, or has not.
+    /// `peer`, and who has the same disks, may have it as its newest, or has not.
     pub(super) fn put(&mut self, btrfs: &Btrfs, image: &str, peer: &str, has: bool) {
         let mut peers = self.of(btrfs, image);
-        peers.retain(|p| p != peer);
-        peers.extend(has.then(|| peer.to_owned()));
+        let copy = btrfs.copies.name_of(peer);
+        peers.retain(|p| p != copy);
+        peers.extend(has.then(|| copy.to_owned()));
         self.set(image, peers);
     }
 }

@@ -63,6 +63,7 @@ fn take(sync: &Btrfs, cx: &Cx) -> Result<Image> {
                 Error::text(format!("the subvolume {} is not there on {}. it has: {}", spot.name, cx.host.node, names(&all)))
             })?;
             nested(sync, cx, spot, &all, data)?;
+            own(cx, spot, data)?;
             leftover(sync, cx, spot, &all)?;
         }
         let at = cx.host.clock.now();
@@ -93,6 +94,21 @@ fn image_of(cx: &Cx, spot: &Spot) -> Result<String> {
     let made =
         all.iter().find(|s| s.path == spot.tosend()).ok_or_else(|| Error::text(format!("{} was made and is not there", spot.tosend())))?;
     Ok(made.image().to_owned())
+}
+
+/// What was received and made writable: each snapshot of it goes by the name of what was received, and a target that has
+/// that one would take it for the same data.
+fn own(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
+    if data.received.is_none() || data.read_only {
+        return Ok(());
+    }
+    Err(Error::text(format!(
+        "{} was received on {} and then made writable: no target could tell its snapshots from each other. nothing is sent. give it an identity of its own, with the service stopped: mount -o subvolid=5 LABEL={} /mnt; cd /mnt; btrfs subvolume snapshot {path} {path}.new; mv {path} {path}.old; mv {path}.new {path}; start it, and delete {path}.old",
+        spot.name,
+        cx.host.node,
+        spot.label(),
+        path = data.path
+    )))
 }
 
 /// A snapshot has an empty folder where a subvolume is inside: what is in that one would be missing in the copy.

@@ -22,24 +22,32 @@ pub(super) struct Spot {
     pub(super) subvol: String,
     /// Which of the sync's it is.
     pub(super) index: usize,
-    /// What its snapshots are called after.
+    /// What its snapshots are called after: its place on this node, so that no two of one filesystem have the same name.
     pub(super) flat: String,
     names: Names,
+    /// What 2014 called the newest one on a node where its place is another than at home.
+    former: Option<String>,
     /// The folder of the sync, from the top.
     folder: String,
 }
 
 impl Spot {
-    pub(super) fn of(cx: &Cx, top: &Top, place: &Place, index: usize, flat: &str, names: &Names) -> Self {
+    pub(super) fn of(cx: &Cx, top: &Top, place: &Place, index: usize, home: Option<&Place>, names: &Names) -> Self {
         Self {
             top: top.clone(),
             name: format!("{}:{}", place.label, place.subvol),
             subvol: place.subvol.clone(),
             index,
-            flat: flat.to_owned(),
+            flat: place.flat(),
             names: names.clone(),
+            former: home.map(|h| Names::default().sent(&h.flat())).filter(|former| *former != names.sent(&place.flat())),
             folder: folder(cx),
         }
+    }
+
+    /// The label of its filesystem.
+    pub(super) fn label(&self) -> &str {
+        self.name.split(':').next().unwrap_or_default()
     }
 
     /// The path of what is `below` the top of the filesystem.
@@ -63,9 +71,17 @@ impl Spot {
         self.beside("next")
     }
 
-    /// What was written here and is nowhere else, from the top.
-    pub(super) fn kept(&self) -> String {
-        self.beside("kept")
+    /// What was written here and is nowhere else, from the top: a name of its own for each, as none is ever deleted.
+    pub(super) fn kept(&self, old: &Subvolume) -> String {
+        self.beside(&format!("kept.{}", old.uuid))
+    }
+
+    /// All that was kept, the oldest first.
+    pub(super) fn all_kept<'a>(&self, all: &'a [Subvolume]) -> Vec<&'a str> {
+        let (before, after) = (self.beside("kept."), format!(".{}", self.subvol.rsplit('/').next().unwrap_or_default()));
+        let before = before.strip_suffix(&after).unwrap_or(&before).to_owned();
+        let uuid = |s: &&str| s.strip_prefix(&before).and_then(|s| s.strip_suffix(&after)).is_some_and(|uuid| !uuid.contains('/'));
+        all.iter().map(|s| s.path.as_str()).filter(uuid).collect()
     }
 
     fn beside(&self, what: &str) -> String {
@@ -91,8 +107,19 @@ impl Spot {
         all.iter().filter(|s| self.is_snapshot(s))
     }
 
+    /// What changes may be received since: its snapshots, and the one of 2014, which is nobody's any more and stays.
+    pub(super) fn bases<'a>(&'a self, all: &'a [Subvolume]) -> impl Iterator<Item = &'a Subvolume> {
+        let former = |s: &Subvolume| s.read_only && self.former.as_deref() == Some(s.path.as_str());
+        all.iter().filter(move |s| self.is_snapshot(s) || former(s))
+    }
+
     pub(super) fn is_snapshot(&self, s: &Subvolume) -> bool {
         s.read_only && self.names.are(&self.flat, &s.path)
+    }
+
+    /// The subvolume that a mount without a name shows.
+    pub(super) fn default(&self, cx: &Cx) -> Option<u64> {
+        btrfs::default(cx, &self.top.dir)
     }
 
     /// The data themselves.
@@ -139,10 +166,23 @@ impl Spot {
         out.failure().map_or(Ok(()), |stage| Err(Error::text(format!("{} failed: {}", cmd.line(), stage.why()))))
     }
 
-    /// The snapshot that `data` are of, or were when it was made, as far as nobody has written to them since. The error:
-    /// somebody has; or there is none.
-    pub(super) fn untouched<'a>(&self, cx: &Cx, all: &'a [Subvolume], data: &Subvolume) -> Result<&'a Subvolume> {
-        let base = base(all, data).ok_or_else(|| Error::text("there is no snapshot to compare it with"))?;
+    /// The snapshot of this sync that `data` are of, or were when it was made, as far as nobody has written to them since.
+    /// The error: somebody has; or there is none.
+    pub(super) fn untouched<'a>(&'a self, cx: &Cx, all: &'a [Subvolume], data: &Subvolume) -> Result<&'a Subvolume> {
+        self.unchanged(cx, base(self.snapshots(all), data, |_| true), data)
+    }
+
+    /// The same of data that `image`, which was received, has taken the place of. A snapshot that was made of them here
+    /// counts only if `image` descends from it: of another one the sender knows nothing.
+    pub(super) fn outdone<'a>(&'a self, cx: &Cx, all: &'a [Subvolume], old: &Subvolume, image: &str) -> Result<&'a Subvolume> {
+        let incoming = format!("{}/", self.incoming());
+        let received = all.iter().find(|s| s.received.as_deref() == Some(image) && s.path.starts_with(&incoming));
+        let since = received.and_then(|r| r.parent.as_deref());
+        self.unchanged(cx, base(self.snapshots(all), old, |s| since == Some(s.uuid.as_str())), old)
+    }
+
+    fn unchanged<'a>(&self, cx: &Cx, base: Option<&'a Subvolume>, data: &Subvolume) -> Result<&'a Subvolume> {
+        let base = base.ok_or_else(|| Error::text("there is no snapshot to compare it with"))?;
         let since = if made_of(data, base) { data.made } else { base.made };
         if data.generation > since && self.differs(cx, base, data)? {
             return Err(Error::text("it was written to"));
@@ -180,10 +220,15 @@ fn made_of(data: &Subvolume, base: &Subvolume) -> bool {
     data.parent.as_deref() == Some(base.uuid.as_str())
 }
 
-/// The newest read-only snapshot that was made of `data`, or that they were made of.
-fn base<'a>(all: &'a [Subvolume], data: &Subvolume) -> Option<&'a Subvolume> {
-    let kin = |s: &&Subvolume| s.read_only && s.uuid != data.uuid && (made_of(data, s) || s.parent.as_deref() == Some(data.uuid.as_str()));
-    all.iter().filter(kin).max_by_key(|s| if made_of(data, s) { data.made } else { s.made })
+/// The newest of `snapshots` that was made of `data` and that `counts`, or that they were made of.
+fn base<'a>(
+    snapshots: impl Iterator<Item = &'a Subvolume>,
+    data: &Subvolume,
+    counts: impl Fn(&Subvolume) -> bool,
+) -> Option<&'a Subvolume> {
+    let child = |s: &Subvolume| s.parent.as_deref() == Some(data.uuid.as_str()) && counts(s);
+    let kin = |s: &&Subvolume| s.uuid != data.uuid && (made_of(data, s) || child(s));
+    snapshots.filter(kin).max_by_key(|s| if made_of(data, s) { data.made } else { s.made })
 }
 
 fn compare(cx: &Cx, base: &str, data: &str) -> Result<bool> {
@@ -207,9 +252,10 @@ mod tests {
     fn data_are_told_from_the_newest_of_their_kin() {
         let data = Subvolume { read_only: false, ..sub("d", "r", 5) };
         let all = [sub("r", "-", 4), sub("x", "y", 9), data.clone()];
-        assert_eq!(base(&all, &data).map(|s| s.uuid.as_str()), Some("r"));
+        let of = |all: &[Subvolume], counts: &str| base(all.iter(), &data, |s| counts.contains(&s.uuid)).map(|s| s.uuid.clone());
+        assert_eq!(of(&all, "rx").as_deref(), Some("r"));
         let all = [sub("r", "-", 4), sub("s", "d", 7), sub("t", "d", 8), data.clone()];
-        assert_eq!(base(&all, &data).map(|s| s.uuid.as_str()), Some("t"));
-        assert_eq!(base(&all[..0], &data), None);
+        assert_eq!((of(&all, "st").as_deref(), of(&all, "s").as_deref(), of(&all, "").as_deref()), (Some("t"), Some("s"), Some("r")));
+        assert_eq!(of(&all[..0], "rst"), None);
     }
 }

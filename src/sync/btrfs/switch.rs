@@ -26,7 +26,7 @@ pub(super) fn put_in_place(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
     if there.is_none_or(|data| !(is_new(data) && spot.untouched(cx, &all, data).is_ok())) {
         let next = spot.next();
         if let Some(left) = all.iter().find(|s| s.path == next) {
-            retire(cx, spot, &all, left)?;
+            retire(cx, spot, &all, left, image)?;
         }
         if let Some((parent, _)) = spot.subvol.rsplit_once('/') {
             make_folder(&spot.at(parent))?;
@@ -50,10 +50,13 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
     let all = spot.list(cx)?;
     let Some(arrived) = spot.arrived(&all, image) else { return Ok(()) };
     if let Some(old) = all.iter().find(|s| s.path == spot.next()) {
-        retire(cx, spot, &all, old)?;
+        retire(cx, spot, &all, old, image)?;
     }
     for old in spot.snapshots(&all).filter(|s| s.uuid != arrived.uuid) {
-        spot.delete(cx, &old.path)?;
+        if let Err(e) = spot.delete(cx, &old.path) {
+            cx.log.warning(format!("an older snapshot stays: {e}. the next sync tries again"));
+            _ = (old.path == spot.sent()).then(|| spot.keep(cx, old)).transpose()?;
+        }
     }
     if arrived.path != spot.sent() {
         spot.rename(cx, &arrived.path, &spot.sent())?;
@@ -63,22 +66,28 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
 }
 
 /// Removes data that others have taken the place of; what is nowhere else of them is kept.
-fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume) -> Result<()> {
+fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str) -> Result<()> {
     let inside = all.iter().any(|s| s.path.starts_with(&format!("{}/", old.path)));
-    let why = match spot.untouched(cx, all, old) {
-        _ if !inside && spot.is_empty(old) => return spot.delete(cx, &old.path),
-        Ok(_) if inside => "subvolumes are inside".to_owned(),
-        Ok(_) => return spot.delete(cx, &old.path),
-        Err(why) => why.to_string(),
+    // a copy that nobody has written to since it was made
+    let as_made = old.read_only && old.generation == old.made;
+    let why = if inside {
+        "subvolumes are inside".to_owned()
+    } else if let Err(why) = if as_made || spot.is_empty(old) { Ok(old) } else { spot.outdone(cx, all, old, image) } {
+        why.to_string()
+    } else if let Err(why) = spot.delete(cx, &old.path) {
+        why.to_string()
+    } else {
+        return Ok(());
     };
-    let kept = spot.kept();
-    for before in all.iter().rev().filter(|s| s.path == kept || s.path.starts_with(&format!("{kept}/"))) {
-        spot.delete(cx, &before.path)?;
-    }
+    let kept = spot.kept(old);
     spot.rename(cx, &old.path, &kept)?;
-    let label = spot.name.split(':').next().unwrap_or_default();
+    let others = match spot.all_kept(all) {
+        others if others.is_empty() => String::new(),
+        others => format!(". kept before, until somebody deletes them: {}", others.join(" ")),
+    };
+    let label = spot.label();
     cx.log.warning(format!(
-        "what {} was on {} is kept: {why}. to look at it: mount -o subvol={kept} LABEL={label} /mnt. to have its room: mount -o subvolid=5 LABEL={label} /mnt; btrfs subvolume delete /mnt/{kept}",
+        "what {} was on {} is kept: {why}. to look at it: mount -o subvol={kept} LABEL={label} /mnt. to have its room: mount -o subvolid=5 LABEL={label} /mnt; btrfs subvolume delete /mnt/{kept}{others}",
         spot.name, cx.host.node
     ));
     Ok(())

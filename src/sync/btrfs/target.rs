@@ -120,7 +120,12 @@ impl Target for Btrfs {
                 }
             }
             spots.iter().zip(&images).try_for_each(|(spot, image)| switch::put_in_place(cx, spot, image))?;
-            spots.iter().zip(&images).try_for_each(|(spot, image)| switch::tidy(cx, spot, image))?;
+            // the data are whole and in their places: what cannot be tidied is in nobody's way
+            for (spot, image) in spots.iter().zip(&images) {
+                if let Err(e) = switch::tidy(cx, spot, image) {
+                    cx.log.warning(format!("{} is in its place, and beside it is not tidy: {e}. the next sync tidies it", spot.name));
+                }
+            }
             Ok(Recovered::Whole)
         })
     }
@@ -141,9 +146,13 @@ impl Target for Btrfs {
         })
     }
 
+    /// On shared disks nothing is mounted to look: another node may have them.
+    fn at_hand(&self, cx: &Cx, side: Side) -> bool {
+        self.receiver.is_none() || self.places(side).iter().all(|place| btrfs::mounted(cx, &place.label).is_some())
+    }
+
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {
-        // on shared disks nothing is mounted to look: another node may have them
-        if self.receiver.is_some() && self.places(side).iter().any(|place| btrfs::mounted(cx, &place.label).is_none()) {
+        if !self.at_hand(cx, side) {
             return None;
         }
         let told = self.with(cx, self.places(side), |spots| {
@@ -192,7 +201,7 @@ fn unknown(cx: &Cx, words: &[String]) -> Error {
 fn told(cx: &Cx, spot: &Spot) -> Result<String> {
     let all = spot.list(cx)?;
     let index = spot.index;
-    let mut text: String = spot.snapshots(&all).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
+    let mut text: String = spot.bases(&all).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
     if spot.data(&all).is_some() {
         text += &match copy(cx, spot, &all) {
             Ok(image) => format!("copy {index} {image}\n"),
@@ -222,7 +231,7 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>) -> Result<String
     let spot = spot.ok_or_else(|| Error::text("there is no such subvolume"))?;
     let all = spot.list(cx)?;
     if let Some(base) = base
-        && !spot.snapshots(&all).any(|s| s.image() == base)
+        && !spot.bases(&all).any(|s| s.image() == base)
     {
         return Err(Error::text(format!("{} has no snapshot {base} on {} any more", spot.name, cx.host.node)));
     }
@@ -230,6 +239,12 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>) -> Result<String
         return Err(Error::text(format!(
             "{} is a folder on {}, not a subvolume: move it away, with what is in it",
             spot.name, cx.host.node
+        )));
+    }
+    if let Some(data) = spot.data(&all).filter(|data| spot.default(cx) == Some(data.id)) {
+        return Err(Error::text(format!(
+            "{} is the default subvolume of its filesystem on {}: what takes its place would not be, and who mounts it without a name would have the old data. on {1}: btrfs subvolume set-default 5 PATH, where PATH is where it is mounted, and subvol={} in the options of that mount",
+            spot.name, cx.host.node, data.path
         )));
     }
     spot.clear_incoming(cx)?;

@@ -63,7 +63,9 @@ struct Zfs {
     /// Bytes a second.
     bwlimit: Option<u64>,
     names: Names,
-    /// The other nodes of the service.
+    /// Which nodes share which data.
+    copies: Copies,
+    /// The names of the other copies.
     peers: Vec<String>,
     /// A filesystem section mounts it.
     has_fs: bool,
@@ -126,7 +128,8 @@ fn make(p: &Params, (src, dst): (String, String), targets: Vec<Class>) -> Result
         compress: p.plain("compress") == Some("zstd"),
         bwlimit: p.integer("bwlimit")?.filter(|n| *n > 0).and_then(|n| u64::try_from(n).ok()).map(|n| n * 1024),
         names: Names::of(&home),
-        peers: p.config.scope.peers().cloned().collect(),
+        peers: copies.others(p.section, &p.config.scope.node),
+        copies,
         has_fs,
         written,
         frozen: AtomicBool::new(false),

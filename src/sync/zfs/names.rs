@@ -56,10 +56,11 @@ fn overlap(a: &str, b: &str) -> bool {
     below(a, b) || below(b, a)
 }
 
-/// The peers of which a snapshot may be the newest, as its mark says; of one without a mark, of 2014, any.
+/// The copies of which a snapshot may be the newest, as its mark says; of one without a mark, of 2014, any. One that is
+/// not among `all` any more is none.
 pub(super) fn peers(mark: Option<&str>, all: &[String]) -> Vec<String> {
     match mark.and_then(|m| m.strip_prefix("peers:")) {
-        Some(names) => names.split_whitespace().map(str::to_owned).collect(),
+        Some(names) => all.iter().filter(|copy| names.split_whitespace().any(|name| name == *copy)).cloned().collect(),
         None => all.to_vec(),
     }
 }
@@ -92,5 +93,6 @@ mod tests {
         assert_eq!(peers(None, &all), all);
         assert_eq!(peers(Some(&marked(&all[1..])), &all), &all[1..]);
         assert_eq!(peers(Some(&marked(&[])), &all), Vec::<String>::new());
+        assert_eq!(peers(Some("peers: n1 n3"), &all), &all[1..], "n1 is none any more");
     }
 }

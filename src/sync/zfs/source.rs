@@ -68,7 +68,7 @@ fn take(zfs: &Zfs, cx: &Cx) -> Result<Image> {
 fn leftover(zfs: &Zfs, cx: &Cx, tree: &Tree) -> Result<()> {
     let Some((top, left)) = tree.top().and_then(|top| Some((top, top.named(&zfs.names.tosend())?))) else { return Ok(()) };
     // of 2014, or of a command that died before the first transfer: nobody has it
-    let wanted = left.mark.is_some() && !names::peers(left.mark.as_deref(), &[]).is_empty();
+    let wanted = left.mark.is_some() && !names::peers(left.mark.as_deref(), &zfs.peers).is_empty();
     if wanted { keep(zfs, cx, top, left) } else { destroy(zfs, cx, top, left) }
 }
 
@@ -96,15 +96,16 @@ fn destroy(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot) -> Result<()>
 pub(super) fn mark(zfs: &Zfs, cx: &Cx, here: &Tree, there: Option<&Tree>, peer: &str) -> Result<()> {
     let _one = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(top) = zfs.here(cx, &here.top().map(|t| t.name.clone()).unwrap_or_default())?.top().cloned() else { return Ok(()) };
+    let copy = zfs.copies.name_of(peer);
     for snapshot in top.snapshots.iter().filter(|s| zfs.names.are(&s.name)) {
         let new = snapshot.name == zfs.names.tosend();
         let mut peers = if new && snapshot.mark.is_none() { Vec::new() } else { names::peers(snapshot.mark.as_deref(), &zfs.peers) };
         let has = new || there.and_then(Tree::top).is_some_and(|t| t.with(&snapshot.guid).is_some());
-        if peers.iter().any(|p| p == peer) == has && snapshot.mark.is_some() {
+        if peers.iter().any(|p| p == copy) == has && snapshot.mark.is_some() {
             continue;
         }
-        peers.retain(|p| p != peer);
-        peers.extend(has.then(|| peer.to_owned()));
+        peers.retain(|p| p != copy);
+        peers.extend(has.then(|| copy.to_owned()));
         set(zfs, cx, &top, snapshot, &peers)?;
         if new {
             // nobody destroys it by accident while a peer counts on it; datasets below may be destroyed as ever
@@ -127,10 +128,11 @@ pub(super) fn confirmed(zfs: &Zfs, cx: &Cx, peer: &str) -> Result<()> {
     }
     let _one = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(top) = zfs.here(cx, &zfs.source(cx)?)?.top().cloned() else { return Ok(()) };
+    let copy = zfs.copies.name_of(peer);
     for snapshot in top.snapshots.iter().filter(|s| zfs.names.are(&s.name) && s.name != zfs.names.tosend()) {
         let mut peers = names::peers(snapshot.mark.as_deref(), &zfs.peers);
-        if peers.iter().any(|p| p == peer) {
-            peers.retain(|p| p != peer);
+        if peers.iter().any(|p| p == copy) {
+            peers.retain(|p| p != copy);
             set(zfs, cx, &top, snapshot, &peers)?;
         }
     }
