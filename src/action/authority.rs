@@ -289,7 +289,7 @@ fn not_taken(here: &Here, words: &str, why: String) -> Error {
     let (service, node) = (&here.service, &here.node);
     let what = format!("{service} is not started on {node}");
     let refusal = match here.rival() {
-        Some(rival) => Refusal::split(here, what, &rival.node),
+        Some(rival) => Refusal::split(here, &what, &rival.node),
         None => Refusal {
             what,
             why,

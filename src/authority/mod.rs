@@ -36,7 +36,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// `what` is not done, as the holder that `here` knows and `other` both hold the data: someone has to choose.
-    pub fn split(here: &Here, what: String, other: &str) -> Self {
+    pub fn split(here: &Here, what: &str, other: &str) -> Self {
         let (service, holder) = (&here.service, here.holder().ok());
         let (mine, epoch) = holder.as_ref().map_or((&here.node, 0), |h| (&h.node, h.epoch));
         let said = |node: &str| match holder.iter().chain(here.rival()).find(|h| h.node == node && h.epoch > 0) {

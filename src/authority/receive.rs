@@ -62,10 +62,10 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
         return None;
     }
     if let Some(rival) = here.rival() {
-        return Some(Refusal::split(here, what, &rival.node));
+        return Some(Refusal::split(here, &what, &rival.node));
     }
     if here.copies.named(copy, sender) != here.holding() {
-        return Some(Refusal::split(here, what, sender));
+        return Some(Refusal::split(here, &what, sender));
     }
     // one that came to nothing does not keep the holder out for ever: its data are the newest until another one takes over
     if let Some(promise) = here.promise().filter(|p| (here.now - p.at).abs() < PROMISED) {

@@ -112,7 +112,7 @@ fn steps(view: &View, how: &How) -> Result<Go, Refusal> {
     traces(view, how, &holder)?;
     if let Some(rival) = here.rival() {
         let what = format!("{} is not started on {}", here.service, here.node);
-        return Err(Refusal::split(here, what, &rival.node));
+        return Err(Refusal::split(here, &what, &rival.node));
     }
     if here.holds() {
         if !how.force {

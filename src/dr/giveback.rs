@@ -127,7 +127,7 @@ fn not_here(desk: &Desk) -> Refusal {
                 format!("on {}: svcmgr -s {name} giveback", holder.node)
             },
         },
-        (Ok(_), Some(rival)) => Refusal::split(&desk.here, format!("{name} is not given back by {node}"), &rival.node),
+        (Ok(_), Some(rival)) => Refusal::split(&desk.here, &format!("{name} is not given back by {node}"), &rival.node),
         (Err(why), _) => Refusal {
             what: format!("{name} is not given back by {node}: it is not known who holds the data"),
             why,

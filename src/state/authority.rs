@@ -45,7 +45,7 @@ pub struct Holder {
     pub copy: String,
     /// Its node that took it.
     pub node: String,
-    /// Since when, by that node's clock.
+    /// Since when, by that node's clock; of a handover, by the clock of who gave it.
     pub since: DateTime<Local>,
     /// The copy that had it before.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,7 @@ fn refusal(here: &Here, info: &Info) -> Option<Refusal> {
         });
     }
     if let Some(rival) = here.rival() {
-        return Some(Refusal::split(here, what, &rival.node));
+        return Some(Refusal::split(here, &what, &rival.node));
     }
     let lapsed = |p: &&Promise| (here.now - p.at).abs() >= PROMISED;
     let promise = here.promise().filter(|p| here.copies.of_node(&p.node) != here.copy() && here.holds() && !lapsed(p))?;

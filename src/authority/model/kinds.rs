@@ -113,7 +113,7 @@ pub enum Mode {
 }
 
 /// One thing to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Todo {
     /// Ask and decide whether a boot starts the service; has it waited long enough?
     Boot(bool),

@@ -33,9 +33,9 @@ impl World {
             self.nodes[n].tear = false;
             self.finish(n)?;
         }
-        for n in 0..NAMES.len() {
+        for (n, name) in NAMES.iter().enumerate() {
             if !self.nodes[n].up {
-                self.tell(format!("BOOT {}", NAMES[n]));
+                self.tell(format!("BOOT {name}"));
                 self.wake(n);
                 self.run(n, "boot", How::default(), vec![Todo::Boot(true)], false)?;
             }

@@ -225,7 +225,8 @@ impl World {
             if job.overruled || (held && job.claim.is_some()) {
                 continue;
             }
-            if !job.missed.contains(&p) && !(other.missed.contains(&n) && job.asked_at < other.took_at) {
+            let missed_us = other.missed.contains(&n) && job.asked_at < other.took_at;
+            if !job.missed.contains(&p) && !missed_us {
                 return Err(format!("two live copies: {} was asked by {}, which starts while it runs", NAMES[p], NAMES[n]));
             }
         }
