@@ -9,6 +9,7 @@ use std::time::Duration;
 pub const ALL: &[Scenario] = &[
     scenario!(a_target_that_dies_has_the_old_or_the_new).on_demand(),
     scenario!(the_power_goes, then: [it_goes_at_the_first_chunk, it_goes_in_the_middle, it_goes_at_the_last_chunk, it_goes_before_it_is_recorded, all_was_finished]).on_demand(),
+    scenario!(all_processes_of_the_target_die).on_demand(),
     scenario!(every_step_of_a_spool).on_demand(),
     scenario!(every_step_of_an_apply).on_demand(),
     scenario!(every_step_of_a_receiver).on_demand(),
@@ -112,26 +113,49 @@ fn cut(guest: &Guest, round: usize) {
         None => begin(a, b, "pc"),
         Some(last) => made_whole(a, b, POINTS[last].0),
     }
-    if let Some((verb, step)) = POINTS.get(round) {
-        b.write("/disk/before", &replica(b, "pc"));
-        a.sh("head -c 3000000 /dev/urandom >/srv/pc/f; sync -f /srv/pc");
-        b.write("/disk/die", &format!("{verb} {step}\n"));
-        b.sh("sync");
-        let said = a.try_svcmgr("-s pc sync update --force");
-        assert_ne!(said.code, 0, "{verb} has no step {step}");
+    if let Some(point) = POINTS.get(round) {
+        broken_off(a, b, "pc", *point);
     }
 }
 
 fn made_whole(a: Node, b: Node, verb: &str) {
     a.sh("vgchange -q -a y pc1 >/dev/null");
-    b.sh("vgchange -q -a y pc2 >/dev/null; rm -f /disk/die");
-    b.svcmgr("-s pc startstandby");
-    // the sender lives on to see it fail: what it had frozen is its base now
-    let (old, new) = (b.sh("cat /disk/before"), base(a, "pc"));
-    assert_ne!(old, new);
-    assert_eq!(replica(b, "pc"), if verb == "--merge" { old } else { new });
+    finished_alone(a, b, "pc", verb);
     a.svcmgr("-s pc start");
     synced(a, b, "pc");
+}
+
+/// The target has just booted. It needs nobody to have the old image or the new one.
+fn finished_alone(a: Node, b: Node, name: &str, verb: &str) {
+    b.sh(&format!("vgchange -q -a y {name}2 >/dev/null; rm -f /disk/die"));
+    b.svcmgr(&format!("-s {name} startstandby"));
+    // the sender lives on to see it fail: what it had frozen is its base now
+    let (old, new) = (b.sh("cat /disk/before"), base(a, name));
+    assert_ne!(old, new);
+    assert_eq!(replica(b, name), if verb == "--merge" { old } else { new });
+}
+
+/// Sends three groups of a MiB, of which dds on the target sees no more than `step` lets it.
+fn broken_off(a: Node, b: Node, name: &str, (verb, step): (&str, u32)) {
+    b.write("/disk/before", &replica(b, name));
+    a.sh(&format!("head -c 3000000 /dev/urandom >/srv/{name}/f; sync -f /srv/{name}"));
+    b.write("/disk/die", &format!("{verb} {step}\n"));
+    b.sh("sync");
+    let said = a.try_svcmgr(&format!("-s {name} sync update --force"));
+    assert_ne!(said.code, 0, "{verb} has no step {step}");
+}
+
+fn all_processes_of_the_target_die(guest: &Guest) {
+    let (a, b) = guest.pair();
+    begin(a, b, "apd");
+    for point in POINTS {
+        broken_off(a, b, "apd", point);
+        b.kill();
+        b.boot(&["apd2"]);
+        finished_alone(a, b, "apd", point.0);
+        synced(a, b, "apd");
+    }
+    b.sh("mv /opt/opensvc/bin/dds.real /opt/opensvc/bin/dds");
 }
 
 fn the_power_goes(guest: &Guest) {

@@ -47,7 +47,9 @@ impl Target for Btrfs {
     }
 
     fn unfit(&self, cx: &Cx, side: Side, _detail: &Detail) -> Option<String> {
-        if let Some(one) = self.receiver.as_ref().filter(|one| **one != cx.host.node) {
+        // on the way home the node that receives starts next, and mounts these disks in any case
+        let others = self.receiver.as_ref().filter(|one| side == Side::Target && **one != cx.host.node);
+        if let Some(one) = others {
             return Some(format!(
                 "{0} has the same disks as {one}, which receives for both, as two that mount them destroy the data: send to {one}, and switch then. if {one} is gone, set autostart_node = {0}; if each has its own disks, copies = node in [DEFAULT]",
                 cx.host.node
