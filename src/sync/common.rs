@@ -1,9 +1,12 @@
 //! What the block, subvolume and image drivers share: `target`, the state file, the question.
 
+pub mod frozen;
+
 use super::schedule::Schedule;
 use super::{Class, Job, OnProgress, Progress, View, Way};
 use crate::cmd::{End, Output, Stage, system};
 use crate::config::scope::Params;
+use crate::error::Result;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
 use crate::state::{replica, stamp};
@@ -49,6 +52,21 @@ pub fn state_file(cx: &Cx, driver: &str) -> PathBuf {
 /// When the state file says the data were frozen.
 pub(super) fn state_file_date(cx: &Cx, driver: &str) -> Option<DateTime<Local>> {
     stamp::parse(std::fs::read_to_string(state_file(cx, driver)).ok()?.split(';').next()?)
+}
+
+/// Stamps that `peer` and this node have the data of `at`; the files that a peer beside us is to have too.
+pub fn stamped(cx: &Cx, driver: &str, peer: &str, at: DateTime<Local>) -> Result<Vec<PathBuf>> {
+    let (var, name, rid) = (&cx.host.paths.var, cx.service, cx.rid);
+    let both = [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &cx.host.node, name, rid)];
+    for path in both.iter().chain([&stamp::last(var, name, rid)]) {
+        stamp::write(path, at)?;
+    }
+    Ok(both.into_iter().chain([state_file(cx, driver)]).collect())
+}
+
+/// What a stream that was compressed by zstd goes through where it arrives.
+pub fn unzstd() -> Vec<String> {
+    ["zstd", "-q", "-d", "-c"].map(str::to_owned).to_vec()
 }
 
 /// The state that `var/NAME_RID_DRIVER_state` tells: `DATE;ID`, one line. The same on sender and receivers.

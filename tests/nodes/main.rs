@@ -17,7 +17,6 @@ mod bed;
 
 mod bench_replicas;
 mod btrfs;
-mod btrfs_cut;
 mod btrfs_faults;
 mod btrfs_keeps;
 mod bulk;
@@ -49,9 +48,9 @@ mod sync;
 mod takeover;
 mod tutorial;
 mod where_is;
+mod wire_cut;
 mod writer;
 mod zfs;
-mod zfs_cut;
 mod zfs_dies;
 mod zfs_faults;
 mod zfs_pool;

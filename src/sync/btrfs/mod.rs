@@ -25,6 +25,7 @@ use crate::resource::Dropped;
 use crate::state::replica::Image;
 use crate::state::{atomic, gate, stamp};
 use crate::status::Status;
+use crate::sync::common::frozen;
 use chrono::{DateTime, Local};
 use names::{Names, Place};
 use spot::Spot;
@@ -265,7 +266,7 @@ impl SyncDriver for Btrfs {
     }
 
     fn frozen(&self, cx: &Cx) -> Option<Image> {
-        source::frozen(cx)
+        frozen::image(cx)
     }
 
     fn staged(&self) -> bool {
@@ -299,18 +300,13 @@ impl SyncDriver for Btrfs {
     }
 
     fn stamp(&self, cx: &Cx, peer: &str, started: DateTime<Local>) -> Result<Vec<PathBuf>> {
-        let image = source::frozen(cx).unwrap_or_default();
+        let image = frozen::image(cx).unwrap_or_default();
         self.with(cx, &self.way.src, |spots| {
             let Some(spot) = spots.first() else { return Ok(()) };
             let all = spot.list(cx)?;
             let sent = all.iter().find(|s| s.path == spot.tosend()).ok_or_else(|| Error::text(format!("{} is gone", spot.tosend())))?;
             self.write_state(cx, sent.generation, &image)
         })?;
-        let (var, name, rid) = (&cx.host.paths.var, cx.service, cx.rid);
-        let both = [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &cx.host.node, name, rid)];
-        for path in both.iter().chain([&stamp::last(var, name, rid)]) {
-            stamp::write(path, image.frozen_at.unwrap_or(started))?;
-        }
-        Ok(both.into_iter().chain([common::state_file(cx, "btrfs")]).collect())
+        common::stamped(cx, "btrfs", peer, image.frozen_at.unwrap_or(started))
     }
 }

@@ -9,49 +9,19 @@ use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
 use crate::log::Level;
 use crate::state::replica::Image;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::common::frozen;
+use std::sync::{Mutex, PoisonError};
 
-/// What one command sends of a resource. There is a driver for each way it goes, and they send the same snapshots.
-#[derive(Default)]
-struct Round {
-    frozen: Option<Image>,
-    confirmed: Vec<String>,
-    /// Drivers that have frozen and not released.
-    users: usize,
-}
-
-type Rounds = BTreeMap<(String, String), Round>;
-
-static ROUNDS: Mutex<Rounds> = Mutex::new(BTreeMap::new());
 /// Held while the file of peers is read and changed: peers are sent to side by side.
 static PEERS: Mutex<()> = Mutex::new(());
-
-fn rounds() -> MutexGuard<'static, Rounds> {
-    ROUNDS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn key(cx: &Cx) -> (String, String) {
-    (cx.service.to_owned(), cx.rid.to_owned())
-}
-
-/// The snapshots of this command.
-pub(super) fn frozen(cx: &Cx) -> Option<Image> {
-    rounds().get(&key(cx)).and_then(|r| r.frozen.clone())
-}
 
 /// Makes them, unless another way's driver has. The filesystems stay mounted until [`release`].
 pub(super) fn freeze(sync: &Btrfs, cx: &Cx) -> Result<()> {
     let labels = || sync.way.src.iter().map(|p| p.label.as_str());
     let mut held = Vec::new();
-    let done = labels().try_for_each(|label| btrfs::hold(cx, label, Level::Info).map(|_| held.push(label))).and_then(|()| {
-        if frozen(cx).is_none() {
-            let image = take(sync, cx)?;
-            rounds().entry(key(cx)).or_default().frozen = Some(image);
-        }
-        rounds().entry(key(cx)).or_default().users += 1;
-        Ok(())
-    });
+    let done = labels()
+        .try_for_each(|label| btrfs::hold(cx, label, Level::Info).map(|_| held.push(label)))
+        .and_then(|()| frozen::freeze(cx, || take(sync, cx)));
     done.inspect_err(|_| held.iter().for_each(|label| btrfs::let_go(cx, label)))
 }
 
@@ -158,9 +128,7 @@ pub(super) fn mark(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str
 
 /// `peer` has it: nothing older is its newest any more.
 pub(super) fn confirmed(sync: &Btrfs, cx: &Cx, peer: &str) -> Result<()> {
-    if let Some(round) = rounds().get_mut(&key(cx)) {
-        round.confirmed.push(peer.to_owned());
-    }
+    frozen::confirmed(cx);
     let _one = PEERS.lock().unwrap_or_else(PoisonError::into_inner);
     sync.with(cx, &sync.way.src, |spots| {
         spots.iter().try_for_each(|spot| {
@@ -176,14 +144,7 @@ pub(super) fn confirmed(sync: &Btrfs, cx: &Cx, peer: &str) -> Result<()> {
 /// After the last transfer: the new snapshots take the place of those before, which stay as long as a peer may have
 /// them as its newest. What nobody got goes.
 pub(super) fn release(sync: &Btrfs, cx: &Cx) {
-    let round = {
-        let mut rounds = rounds();
-        let Some(round) = rounds.get_mut(&key(cx)) else { return };
-        round.users = round.users.saturating_sub(1);
-        if round.users > 0 { None } else { rounds.remove(&key(cx)) }
-    };
-    if let Some(round) = round.filter(|r| r.frozen.is_some()) {
-        let arrived = !round.confirmed.is_empty();
+    if let Some(arrived) = frozen::release(cx) {
         let done = sync.with(cx, &sync.way.src, |spots| spots.iter().try_for_each(|spot| rotate(sync, cx, spot, arrived)));
         if let Err(e) = done {
             cx.log.warning(format!("the snapshots here are not tidy: {e}. the next sync tidies them"));

@@ -8,6 +8,7 @@ use crate::host::btrfs::{self, Subvolume};
 use crate::log::Level;
 use crate::state::gate::{Detail, Held};
 use crate::state::replica::Image;
+use crate::sync::common;
 use crate::sync::{Effect, Receipt, Recovered, Side, Target};
 use chrono::{DateTime, Local};
 use std::path::Path;
@@ -96,7 +97,7 @@ impl Target for Btrfs {
     fn filter(&self, words: &[String]) -> Vec<String> {
         let asked = words.get(3..).and_then(|rest| Asked::of(words.get(1)?, rest));
         match asked {
-            Some(Asked::Receive { zstd: true, .. }) => ["zstd", "-q", "-d", "-c"].map(str::to_owned).to_vec(),
+            Some(Asked::Receive { zstd: true, .. }) => common::unzstd(),
             _ => Vec::new(),
         }
     }

@@ -23,6 +23,7 @@ use crate::rid::kind_of;
 use crate::state::replica::Image;
 use crate::state::{atomic, gate, stamp};
 use crate::status::Status;
+use crate::sync::common::frozen;
 use chrono::{DateTime, Local};
 use names::Names;
 use std::path::PathBuf;
@@ -241,7 +242,7 @@ impl SyncDriver for Zfs {
     }
 
     fn freeze(&self, cx: &Cx) -> Result<()> {
-        source::freeze(self, cx)?;
+        frozen::freeze(cx, || source::take(self, cx))?;
         self.frozen.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -254,7 +255,7 @@ impl SyncDriver for Zfs {
     }
 
     fn frozen(&self, cx: &Cx) -> Option<Image> {
-        source::frozen(cx)
+        frozen::image(cx)
     }
 
     fn staged(&self) -> bool {
@@ -282,13 +283,8 @@ impl SyncDriver for Zfs {
     }
 
     fn stamp(&self, cx: &Cx, peer: &str, started: DateTime<Local>) -> Result<Vec<PathBuf>> {
-        let image = source::frozen(cx).unwrap_or_default();
+        let image = frozen::image(cx).unwrap_or_default();
         self.write_state(cx, &self.source(cx)?, &self.names.tosend(), &image)?;
-        let (var, name, rid) = (&cx.host.paths.var, cx.service, cx.rid);
-        let both = [stamp::of_node(var, peer, name, rid), stamp::of_node(var, &cx.host.node, name, rid)];
-        for path in both.iter().chain([&stamp::last(var, name, rid)]) {
-            stamp::write(path, image.frozen_at.unwrap_or(started))?;
-        }
-        Ok(both.into_iter().chain([common::state_file(cx, "zfs")]).collect())
+        common::stamped(cx, "zfs", peer, image.frozen_at.unwrap_or(started))
     }
 }

@@ -6,48 +6,14 @@ use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::zfs::{self, Dataset, Snapshot, Tree};
 use crate::state::replica::Image;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::common::frozen;
+use std::sync::{Mutex, PoisonError};
 
-/// What one command sends of a resource. There is a driver for each way it goes, and they send the same snapshot.
-#[derive(Default)]
-struct Round {
-    frozen: Option<Image>,
-    confirmed: Vec<String>,
-    /// Drivers that have frozen and not released.
-    users: usize,
-}
-
-type Rounds = BTreeMap<(String, String), Round>;
-
-static ROUNDS: Mutex<Rounds> = Mutex::new(BTreeMap::new());
 /// Held while marks are read and changed: peers are sent to side by side.
 static MARKS: Mutex<()> = Mutex::new(());
 
-fn rounds() -> MutexGuard<'static, Rounds> {
-    ROUNDS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn key(cx: &Cx) -> (String, String) {
-    (cx.service.to_owned(), cx.rid.to_owned())
-}
-
-/// The snapshot of this command.
-pub(super) fn frozen(cx: &Cx) -> Option<Image> {
-    rounds().get(&key(cx)).and_then(|r| r.frozen.clone())
-}
-
-/// Makes it, unless another way's driver has.
-pub(super) fn freeze(zfs: &Zfs, cx: &Cx) -> Result<()> {
-    if frozen(cx).is_none() {
-        let image = take(zfs, cx)?;
-        rounds().entry(key(cx)).or_default().frozen = Some(image);
-    }
-    rounds().entry(key(cx)).or_default().users += 1;
-    Ok(())
-}
-
-fn take(zfs: &Zfs, cx: &Cx) -> Result<Image> {
+/// Makes the snapshots.
+pub(super) fn take(zfs: &Zfs, cx: &Cx) -> Result<Image> {
     let src = zfs.source(cx)?;
     let tree = zfs.here(cx, &src)?;
     leftover(zfs, cx, &tree)?;
@@ -123,9 +89,7 @@ fn set(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot, peers: &[String])
 
 /// `peer` has it: nothing older is its newest any more.
 pub(super) fn confirmed(zfs: &Zfs, cx: &Cx, peer: &str) -> Result<()> {
-    if let Some(round) = rounds().get_mut(&key(cx)) {
-        round.confirmed.push(peer.to_owned());
-    }
+    frozen::confirmed(cx);
     let _one = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(top) = zfs.here(cx, &zfs.source(cx)?)?.top().cloned() else { return Ok(()) };
     let copy = zfs.copies.name_of(peer);
@@ -142,19 +106,8 @@ pub(super) fn confirmed(zfs: &Zfs, cx: &Cx, peer: &str) -> Result<()> {
 /// After the last transfer: the new snapshot takes the place of the one before, which stays as long as a peer may have
 /// it as its newest. One that nobody got goes.
 pub(super) fn release(zfs: &Zfs, cx: &Cx) {
-    let round = {
-        let mut rounds = rounds();
-        let Some(round) = rounds.get_mut(&key(cx)) else { return };
-        round.users = round.users.saturating_sub(1);
-        if round.users > 0 {
-            return;
-        }
-        rounds.remove(&key(cx)).unwrap_or_default()
-    };
-    if round.frozen.is_none() {
-        return;
-    }
-    if let Err(e) = rotate(zfs, cx, !round.confirmed.is_empty()) {
+    let Some(arrived) = frozen::release(cx) else { return };
+    if let Err(e) = rotate(zfs, cx, arrived) {
         cx.log.warning(format!("the snapshots here are not tidy: {e}. the next sync tidies them"));
     }
 }

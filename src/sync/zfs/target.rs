@@ -8,6 +8,7 @@ use crate::host::Cx;
 use crate::host::zfs::{self, Dataset, Snapshot, Tree};
 use crate::state::gate::{Detail, Held};
 use crate::state::replica::{Image, State};
+use crate::sync::common;
 use crate::sync::{Effect, Receipt, Recovered, Side, Target};
 use chrono::{DateTime, Local};
 
@@ -97,7 +98,7 @@ impl Target for Zfs {
     fn filter(&self, words: &[String]) -> Vec<String> {
         let asked = words.get(3..).and_then(|rest| Asked::of(words.get(1)?, rest));
         match asked {
-            Some(Asked::Receive { zstd: true, .. }) => ["zstd", "-q", "-d", "-c"].map(str::to_owned).to_vec(),
+            Some(Asked::Receive { zstd: true, .. }) => common::unzstd(),
             _ => Vec::new(),
         }
     }
