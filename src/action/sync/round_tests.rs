@@ -85,7 +85,7 @@ fn group(w: &Words) -> String {
 fn stamps(w: &Words, rids: &[&str]) -> String {
     let var = format!("{}/var/sync", w.0);
     let files: Vec<String> = rids.iter().map(|rid| format!("{var}/n3/svc1!{rid} {var}/n1/svc1!{rid}")).collect();
-    w.rsync("sync#i0", "-R --no-implied-dirs", &format!("{} root@n3:/", files.join(" ")))
+    w.rsync("sync#i0", "--modify-window=-1 -R --no-implied-dirs", &format!("{} root@n3:/", files.join(" ")))
 }
 
 fn answer(rest: &str) -> String {

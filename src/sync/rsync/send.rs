@@ -99,7 +99,8 @@ fn complain(cx: &Cx, out: &Output) {
 
 /// Pushes files below `/` to the same place on `peer`: the stamps.
 pub fn push(cx: &Cx, peer: &str, rid: &str, files: &[String]) -> Result<()> {
-    let options = ["-R".to_owned(), "--no-implied-dirs".to_owned()];
+    // the receiver writes some of them itself, of the same length, perhaps in the same second
+    let options = [EXACT, "-R", "--no-implied-dirs"].map(str::to_owned);
     let (mut argv, login) = words(cx, peer, rid, 0, &options)?;
     argv.extend_from_slice(files);
     argv.push(format!("{login}:/"));
