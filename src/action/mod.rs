@@ -15,6 +15,7 @@ pub mod sync;
 pub mod triggers;
 pub mod written;
 
+use crate::sync::Share;
 use chrono::{DateTime, Local};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -185,7 +186,13 @@ pub const ACTIONS: &[Info] = &[
         Class::Sync,
         "mend a broken replication: only what differs is sent (dds)",
     ),
-    row(Id::SyncVerify, "sync_verify", &["syncverify"], Class::Sync, "compare the copies block by block, sending no data (dds)"),
+    row(
+        Id::SyncVerify,
+        "sync_verify",
+        &["syncverify"],
+        Class::Sync,
+        "compare the copies, sending no data; --content: what is in the files, too",
+    ),
     row(Id::PreSync, "presync", &[], Class::Sync, "for svcmgr itself: before a sync"),
     row(Id::PostSync, "postsync", &[], Class::Sync, "for svcmgr itself: after a sync, on the target"),
     row(Id::Freeze, "freeze", &[], Class::Freeze, "forbid actions on the service on this node"),
@@ -264,6 +271,8 @@ pub struct Options {
     pub ignore_affinity: bool,
     /// `--cluster`, or called as NAME.cluster.
     pub cluster: bool,
+    /// `--content`: of `sync verify`.
+    pub content: Option<Share>,
     /// `--cron`: by schedule, less talk.
     pub cron: bool,
     /// How long the lock is waited for.

@@ -6,6 +6,7 @@ use super::help::{HIDDEN_FLAGS, HIDDEN_VALUES, actions_help, other_help, usage_e
 use crate::action::Options;
 use crate::error::Error;
 use crate::render::color::When;
+use crate::sync::Share;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::time::Duration;
 
@@ -91,6 +92,10 @@ fn value(long: &'static str, name: &'static str, help: &'static str) -> Arg {
     Arg::new(long).long(long).value_name(name).help(help)
 }
 
+fn share(text: &str) -> Result<Share, String> {
+    Share::parse(text).filter(|s| !s.is_nothing()).ok_or_else(|| "it is no share, as 5%".to_owned())
+}
+
 /// The clap command of a program: parses, helps, completes, and is the man page.
 pub fn command(program: &Program, name: &str) -> Command {
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
@@ -148,6 +153,11 @@ fn options_of(program: &Program, name: &'static str) -> Command {
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("0"),
+            value("content", "SHARE", "sync verify of btrfs: compare also what is in the files: in all, or in a share, as 5%")
+                .value_parser(share)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("100%"),
             flag("debug", "show quiet commands too"),
         ])
         .args(HIDDEN_FLAGS.map(|f| flag(f, "").hide(true)))
@@ -262,6 +272,7 @@ fn args(m: &ArgMatches, rest: &[String], implied_cluster: bool) -> Args {
             ignore_affinity: on("ignore-affinity"),
             cluster: on("cluster") || implied_cluster,
             cron: on("cron"),
+            content: m.get_one::<Share>("content").copied(),
             waitlock: Duration::from_secs(m.get_one::<u64>("waitlock").copied().unwrap_or(60)),
             to: text("to"),
             live: false,

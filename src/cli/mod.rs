@@ -203,6 +203,9 @@ fn act(session: &mut Session, program: &Program) -> Result<u8> {
     if session.args.plan && info.class != Class::Run {
         return Err(Error::Usage("--plan is for actions that start and stop; for a sync or an edit there is --dry-run".into()));
     }
+    if session.args.options.content.is_some() && info.id != Id::SyncVerify {
+        return Err(Error::Usage("--content is for sync verify".into()));
+    }
     if matches!(info.class, Class::Peer) {
         return peer::run(session, info);
     }

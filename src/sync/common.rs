@@ -1,6 +1,7 @@
 //! What the block, subvolume and image drivers share: `target`, the state file, the question.
 
 pub mod frozen;
+pub mod share;
 
 use super::schedule::Schedule;
 use super::{Class, Job, OnProgress, Progress, View, Way};
@@ -85,20 +86,6 @@ pub(super) fn state_file_status(cx: &Cx, driver: &str, schedule: &Schedule) -> P
     Probe::new(Status::Up)
 }
 
-/// A size as people read it.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
-    #[allow(clippy::cast_precision_loss)] // for people
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let name = UNITS.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
-}
-
 /// The words that start a writer on `peer`: every one runs below `svcmgr recv`, which lets it in and ends
 /// it with the connection. The writer's own words come after these.
 pub fn receiver(host: &Host, peer: &str, service: &str, rid: &str, epoch: u64) -> Vec<String> {
@@ -114,8 +101,8 @@ pub fn no_way_back(way: &Way, driver: &str) -> String {
     format!("{} ({driver}) cannot be sent back from {from} to {to} by this version", way.here.section)
 }
 
-/// `812.0 B`, `1.2 MB`: of a thousand each.
-pub fn spoken_bytes(n: u64) -> String {
+/// A size as people read it: `812 B`, `1.2 MB`, of a thousand each.
+pub fn size(n: u64) -> String {
     let mut value = n as f64;
     for unit in ["B", "KB", "MB", "GB"] {
         if value < 1000.0 {
@@ -129,11 +116,11 @@ pub fn spoken_bytes(n: u64) -> String {
 /// How far a transfer is: `1.2 GB 45% 110.0 MB/s 0:00:12`; without the size that is to come, no percentage and no time left.
 pub fn progress(passed: u64, total: Option<u64>, took: Duration) -> String {
     let rate = passed as f64 / took.as_secs_f64().max(0.001);
-    let words = format!("{} {}/s", spoken_bytes(passed), spoken_bytes(rate as u64));
+    let words = format!("{} {}/s", size(passed), size(rate as u64));
     let Some(total) = total.filter(|t| *t > 0) else { return words };
     let left = (total.saturating_sub(passed) as f64 / rate.max(1.0)) as u64;
     let percent = (passed.min(total) as u128 * 100 / u128::from(total)) as u64;
-    format!("{} {percent}% {}/s {}:{:02}:{:02}", spoken_bytes(passed), spoken_bytes(rate as u64), left / 3600, left / 60 % 60, left % 60)
+    format!("{} {percent}% {}/s {}:{:02}:{:02}", size(passed), size(rate as u64), left / 3600, left / 60 % 60, left % 60)
 }
 
 /// Transfers to peers that were broken off, as this node knows them, while it is the one that sends; here, that
@@ -145,14 +132,14 @@ pub fn unfinished(cx: &Cx, view: &View) -> Vec<String> {
     failed.filter_map(|(peer, sent)| Some(format!("last sync to {peer} failed: {}", sent.why?))).collect()
 }
 
-/// Tells who watches of what has passed, and keeps the number; `before`: what passed of the same transfer before.
-pub(super) fn told(cx: &Cx, job: &Job, (passed, before): (Arc<AtomicU64>, u64), total: Option<u64>) -> Arc<dyn Fn(u64) + Send + Sync> {
+/// Tells who watches of what has passed, and keeps the number. `total`: what is to come in all.
+pub(super) fn told(cx: &Cx, job: &Job, passed: Arc<AtomicU64>, total: Option<u64>) -> Arc<dyn Fn(u64) + Send + Sync> {
     let (peer, rid, begun) = (job.peer.clone(), cx.rid.to_owned(), Instant::now());
     let tell: Option<OnProgress> = job.progress.clone();
     Arc::new(move |n| {
         passed.store(n, Ordering::SeqCst);
         if let Some(tell) = &tell {
-            tell(Progress { peer: peer.clone(), rid: rid.clone(), words: progress(before + n, total, begun.elapsed()) });
+            tell(Progress { peer: peer.clone(), rid: rid.clone(), words: progress(n, total, begun.elapsed()) });
         }
     })
 }

@@ -20,6 +20,7 @@ use crate::state::replica::Image;
 use crate::state::{gate, stamp};
 use crate::status::Status;
 use chrono::{DateTime, Local};
+pub use common::share::Share;
 pub use receive::{Effect, Receipt, Recovered, Target};
 use schedule::Schedule;
 use std::path::PathBuf;
@@ -116,6 +117,8 @@ pub struct Job {
     pub image: Image,
     /// Somebody watches.
     pub progress: Option<OnProgress>,
+    /// Of a comparison: how much of what is in the files is read, beyond what tells snapshots from each other.
+    pub content: Option<Share>,
 }
 
 /// A side of a replication.

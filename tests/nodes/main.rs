@@ -17,6 +17,7 @@ mod bed;
 
 mod bench_replicas;
 mod btrfs;
+mod btrfs_content;
 mod btrfs_faults;
 mod btrfs_keeps;
 mod bulk;

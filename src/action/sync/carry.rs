@@ -218,6 +218,7 @@ pub(super) fn job(work: &Work, task: &Task) -> Job {
         held: task.held.clone(),
         image: work.image(&task.res.rid),
         progress: work.live.listener(),
+        content: work.options.content,
     }
 }
 

@@ -97,7 +97,11 @@ impl Words {
 
     fn stamps(&self, peer: &str, rid: &str) -> String {
         let var = format!("{}/var/sync", self.0);
-        self.rsync("sync#i0", "--modify-window=-1 -R --no-implied-dirs", &format!("{var}/{peer}/svc1!{rid} {var}/n1/svc1!{rid} root@{peer}:/"))
+        self.rsync(
+            "sync#i0",
+            "--modify-window=-1 -R --no-implied-dirs",
+            &format!("{var}/{peer}/svc1!{rid} {var}/n1/svc1!{rid} root@{peer}:/"),
+        )
     }
 
     fn own_files(&self, peer: &str) -> String {

@@ -9,6 +9,7 @@ mod source;
 mod spot;
 mod switch;
 mod target;
+mod walk;
 
 use super::schedule::Schedule;
 use super::{Class, Driver, Job, Sent, Side, SyncDriver, Target, View, Way, common};

@@ -2,22 +2,24 @@
 
 use super::base::{self, Plan, There};
 use super::spot::Spot;
-use super::{Btrfs, source};
+use super::{Btrfs, source, walk};
 use crate::cmd::{Cmd, Meter, Output, Remote};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::sync::{Job, Mode, Sent, common};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long the peer may take to say what it has.
 const LOOK: Duration = Duration::from_secs(120);
+/// How long to look for the size of what is to be sent, when somebody watches.
+const ESTIMATE: Duration = Duration::from_secs(20);
 /// How long it may take to put the new in place of the old.
 const APPLY: Duration = Duration::from_secs(1800);
 
 /// The words on the peer, behind its receiver.
-fn remote(sync: &Btrfs, cx: &Cx, job: &Job, words: &[&str]) -> Result<(Remote, Vec<String>)> {
+pub(super) fn remote(sync: &Btrfs, cx: &Cx, job: &Job, words: &[&str]) -> Result<(Remote, Vec<String>)> {
     let peer = &job.peer;
     let remote = cx.host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
     let mut argv = common::receiver(cx.host, peer, cx.service, cx.rid, job.epoch);
@@ -54,17 +56,17 @@ pub(super) fn send(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<Sent> {
                 }
             }
             let begun = Instant::now();
-            bytes += carry(sync, cx, job, spot, &plan, bytes)?;
+            bytes += carry(sync, cx, job, spot, &plan)?;
             took += begun.elapsed();
         }
         let what = if whole { "full" } else { "incremental" };
-        let rate = common::spoken_bytes((bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
-        Ok(Sent { bytes: Some(bytes), summary: format!("{what}, {} at {rate}/s", common::spoken_bytes(bytes)) })
+        let rate = common::size((bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
+        Ok(Sent { bytes: Some(bytes), summary: format!("{what}, {} at {rate}/s", common::size(bytes)) })
     })
 }
 
-/// The pipe. How many bytes it moved; `before` are those of the subvolumes before.
-fn carry(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, plan: &Plan, before: u64) -> Result<u64> {
+/// The pipe. How many bytes it moved.
+fn carry(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, plan: &Plan) -> Result<u64> {
     let index = spot.index.to_string();
     let (mut send, mut there) = (vec!["btrfs".to_owned(), "send".into(), "-q".into()], vec!["receive", &index]);
     if let Plan::Since(base) = plan {
@@ -72,12 +74,13 @@ fn carry(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, plan: &Plan, before: u64
         there.extend(["--base", base.image()]);
     }
     send.push(spot.at(&spot.tosend()));
+    let total = job.progress.as_ref().filter(|_| !sync.compress).and_then(|_| estimate(cx, &send));
     if sync.compress {
         there.push("--zstd");
     }
     let (remote, argv) = remote(sync, cx, job, &there)?;
     let passed = Arc::new(AtomicU64::new(0));
-    let meter = Meter { limit: sync.bwlimit, told: common::told(cx, job, (passed.clone(), before), None) };
+    let meter = Meter { limit: sync.bwlimit, told: common::told(cx, job, passed.clone(), total) };
     let (first, receive) = (Cmd::change(send).unbounded(), Cmd::change(argv).on(&remote));
     let cmd = match sync.compress {
         true => first.pipe(Cmd::change(["zstd", "-q", "-c"]).meter(meter)).pipe(receive),
@@ -89,6 +92,28 @@ fn carry(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, plan: &Plan, before: u64
         return Err(failure(cx, job, spot, &out));
     }
     Ok(passed.load(Ordering::SeqCst))
+}
+
+/// The bytes of the files that `send` is going to send. `None`: it takes too long to find out.
+fn estimate(cx: &Cx, send: &[String]) -> Option<u64> {
+    let mut argv = send.to_vec();
+    argv.insert(2.min(argv.len()), "--no-data".into());
+    let (total, rest) = (Arc::new(AtomicU64::new(0)), Mutex::new(String::new()));
+    let sum = total.clone();
+    let told = move |bytes: &[u8]| {
+        let Ok(mut rest) = rest.lock() else { return };
+        rest.push_str(&String::from_utf8_lossy(bytes));
+        let whole = rest.rfind('\n').map_or(0, |end| end + 1);
+        sum.fetch_add(rest.drain(..whole).as_str().lines().filter_map(extent).sum(), Ordering::SeqCst);
+    };
+    let dump = Cmd::probe(["btrfs", "receive", "--dump"]);
+    let out = cx.probe(&Cmd::probe(argv).pipe(dump).on_output(Arc::new(told)).timeout(ESTIMATE));
+    out.ok().then(|| total.load(Ordering::SeqCst))
+}
+
+/// `update_extent PATH offset=N len=N`, of btrfs-receive(8).
+fn extent(line: &str) -> Option<u64> {
+    line.strip_prefix("update_extent ")?.rsplit_once(" len=")?.1.trim().parse().ok()
 }
 
 fn failure(cx: &Cx, job: &Job, spot: &Spot, out: &Output) -> Error {
@@ -122,7 +147,13 @@ pub(super) fn verify(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<()> {
             };
             match &there.copy {
                 _ if !there.has(sent.image()) => wrong.push(format!("{} is not there", sent.path)),
-                Some(Ok(image)) if image == sent.image() => same.push(image.clone()),
+                Some(Ok(image)) if image == sent.image() => match job.content.map(|share| walk::walk(sync, cx, job, spot, sent, share)) {
+                    None => same.push(image.clone()),
+                    Some(walked) => match walked? {
+                        Ok(what) => same.push(what),
+                        Err(why) => wrong.push(why),
+                    },
+                },
                 Some(Ok(_)) => wrong.push(format!("the copy is of another snapshot than {}", sent.path)),
                 Some(Err(why)) => wrong.push(why.clone()),
                 None => wrong.push("there is no copy".into()),

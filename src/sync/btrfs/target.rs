@@ -1,7 +1,7 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
 use super::spot::{Spot, make_folder};
-use super::{Btrfs, joined, source, switch};
+use super::{Btrfs, joined, source, switch, walk};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
@@ -19,6 +19,7 @@ enum Asked<'a> {
     List,
     Receive { index: usize, base: Option<&'a str>, zstd: bool },
     Apply { image: &'a str, at: &'a str },
+    Walk { index: usize, image: &'a str, rsync: Vec<&'a str> },
 }
 
 impl<'a> Asked<'a> {
@@ -35,6 +36,9 @@ impl<'a> Asked<'a> {
                 };
                 let zstd = matches!(options, ["--zstd"]);
                 Some(Self::Receive { index: index.parse().ok()?, base, zstd }).filter(|_| zstd || options.is_empty())
+            }
+            ("walk", [index, image, rsync @ ..]) if uuid(image) => {
+                Some(Self::Walk { index: index.parse().ok()?, image, rsync: rsync.to_vec() })
             }
             ("apply", ["--image", image, "--frozen-at", at]) if image.split(',').all(uuid) => Some(Self::Apply { image, at }),
             _ => None,
@@ -82,6 +86,16 @@ impl Target for Btrfs {
                 let into = self.with(cx, self.places(side), |spots| make_ready(cx, spots.get(index), base));
                 let into = into.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
                 Ok(Receipt { argv: ["btrfs", "-q", "receive", &into].map(str::to_owned).to_vec(), effect: Effect::Stages })
+            }
+            Asked::Walk { index, image, rsync } => {
+                let place = self.places(side).get(index).ok_or_else(|| unknown(cx, words))?;
+                btrfs::hold(cx, &place.label, Level::Debug)?;
+                let argv = self.with(cx, self.places(side), |spots| {
+                    let folder = spots.get(index).map_or(Ok(None), |spot| snapshot(cx, spot, image))?;
+                    folder.and_then(|folder| walk::receiver(&rsync, &folder)).ok_or_else(|| unknown(cx, words))
+                });
+                let argv = argv.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
+                Ok(Receipt { argv, effect: Effect::Stages })
             }
             Asked::Apply { image, at } => {
                 self.with(cx, self.places(side), |spots| all_there(cx, spots, image))?;
@@ -212,6 +226,12 @@ fn told(cx: &Cx, spot: &Spot) -> Result<String> {
         };
     }
     Ok(text)
+}
+
+/// The folder of the snapshot that is `image`.
+fn snapshot(cx: &Cx, spot: &Spot, image: &str) -> Result<Option<String>> {
+    let all = spot.list(cx)?;
+    Ok(spot.snapshots(&all).find(|s| s.image() == image).map(|s| format!("{}/", spot.at(&s.path))))
 }
 
 /// The image that the data here are; or what else they are.

@@ -12,7 +12,7 @@ mod volume;
 mod words;
 
 use super::schedule::Schedule;
-use super::{Class, Driver, Job, Sent, Side, SyncDriver, Target, View, Way, common};
+use super::{Class, Driver, Job, Sent, Share, Side, SyncDriver, Target, View, Way, common};
 use crate::config::keyword::{
     Keyword,
     Type::{Int, Text, Words},
@@ -68,7 +68,7 @@ struct Sender {
     snap_size: Option<i64>,
     bwlimit: Option<i64>,
     /// What is compared after a sync.
-    scrub: Option<verify::Share>,
+    scrub: Option<Share>,
     /// Another section that makes snapshots of the same volume.
     rival: Option<String>,
     /// The volume, looked at once a command.
@@ -118,7 +118,7 @@ fn make(p: &Params, src: &str, places: BTreeMap<String, String>, targets: Vec<Cl
         schedule: Schedule::of(p.config, p.section),
         snap_size: p.integer("snap_size")?.filter(|mb| *mb > 0),
         bwlimit: p.integer("bwlimit")?.filter(|kb| *kb > 0),
-        scrub: verify::Share::of_section(p)?,
+        scrub: verify::scrub_of(p)?,
         rival: rival(p),
         volume: OnceLock::new(),
         round: Mutex::default(),

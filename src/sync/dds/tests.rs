@@ -148,6 +148,7 @@ impl Bench {
                 held: Some(held.clone()),
                 image: image.clone(),
                 progress: None,
+                content: None,
             };
             let done = sync.send(&cx, &job).and_then(|_| sync.apply(&cx, &job)).and_then(|()| sync.confirmed(&cx, peer));
             done.and_then(|()| sync.stamp(&cx, peer, self.host.clock.now())).err().map(|e| format!("{peer}: {e}"))

@@ -9,6 +9,7 @@ use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::state::authority::{read_json, write_json};
+use crate::sync::Share;
 use crate::sync::{Job, common};
 use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
@@ -55,7 +56,7 @@ struct Part {
     image: String,
     from: u64,
     length: u64,
-    /// Blocks of 64 KiB that were not the same.
+    /// Blocks that were not the same.
     differing: u64,
 }
 
@@ -63,7 +64,8 @@ impl Progress {
     /// The part whose turn it is: a share of `size`, in whole blocks.
     fn turn(&self, size: u64, share: Share) -> (u64, u64) {
         let from = if self.next < size { self.next } else { 0 };
-        (from, share.of(size).min(size - from))
+        let length = share.of(size).next_multiple_of(BLOCK).max(BLOCK);
+        (from, length.min(size - from))
     }
 
     fn done(&mut self, size: u64, part: Part) {
@@ -75,26 +77,12 @@ impl Progress {
     }
 }
 
-/// A share of the volume, in millionths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share(u64);
-
-impl Share {
-    /// `scrub = 5%`; `None`: nothing is compared after a sync.
-    pub(super) fn of_section(p: &Params) -> std::result::Result<Option<Self>, String> {
-        let Some(text) = p.text("scrub").filter(|t| !t.is_empty()) else { return Ok(None) };
-        let number: Option<f64> = text.trim().trim_end_matches('%').trim_end().parse().ok();
-        match number.filter(|n| (0.0..=100.0).contains(n)) {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 1000000
-            Some(percent) => Ok(Some(Self((percent * 10_000.0).round() as u64)).filter(|share| share.0 > 0)),
-            None => Err(format!("config file section {}: scrub = {text} is no share of the volume, as 5%", p.section)),
-        }
-    }
-
-    fn of(self, size: u64) -> u64 {
-        let bytes = u128::from(size) * u128::from(self.0) / 1_000_000;
-        u64::try_from(bytes).unwrap_or(size).next_multiple_of(BLOCK).max(BLOCK)
-    }
+/// `scrub = 5%`; `None`: nothing is compared after a sync.
+pub(super) fn scrub_of(p: &Params) -> std::result::Result<Option<Share>, String> {
+    let Some(text) = p.text("scrub").filter(|t| !t.is_empty()) else { return Ok(None) };
+    let share =
+        Share::parse(text).ok_or_else(|| format!("config file section {}: scrub = {text} is no share of the volume, as 5%", p.section))?;
+    Ok(Some(share).filter(|s| !s.is_nothing()))
 }
 
 /// The image that was sent last, still there as a snapshot.

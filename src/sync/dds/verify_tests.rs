@@ -17,6 +17,7 @@ fn job(peer: &str, has: Option<&str>, sent: &str) -> Job {
         held: Some(held(State::Replica, has)),
         image: Image { id: Some(sent.into()), ..Image::default() },
         progress: None,
+        content: None,
     }
 }
 
@@ -114,7 +115,8 @@ fn a_scrub_goes_on_where_it_was() {
 fn a_share_of_the_volume() {
     let share = |text: &str| {
         let bench = Bench::new(&TWO.replace("target =", &format!("scrub = {text}\ntarget =")), "vg", "data", 64);
-        Share::of_section(&bench.config().section("sync#2")).map(|s| s.map(|s| s.of(1 << 30)))
+        let share = scrub_of(&bench.config().section("sync#2"));
+        share.map(|s| s.map(|s| Progress::default().turn(1 << 30, s).1))
     };
     assert_eq!(share("5%"), Ok(Some((1_u64 << 30).div_ceil(20).next_multiple_of(BLOCK))));
     assert_eq!((share("100"), share("0"), share("0.000001")), (Ok(Some(1 << 30)), Ok(None), Ok(None)));
@@ -123,7 +125,7 @@ fn a_share_of_the_volume() {
         assert!(share(bad).is_err(), "{bad}");
     }
     let mut progress = Progress { next: 5 << 30, ..Progress::default() };
-    assert_eq!(progress.turn(1 << 30, Share(1_000_000)).0, 0, "the volume has become smaller");
+    assert_eq!(progress.turn(1 << 30, Share::ALL).0, 0, "the volume has become smaller");
     let part = || Part { at: DateTime::UNIX_EPOCH.into(), image: String::new(), from: 0, length: 1, differing: 0 };
     (0..REMEMBERED + 5).for_each(|_| progress.done(100, part()));
     assert_eq!(progress.history.len(), REMEMBERED);

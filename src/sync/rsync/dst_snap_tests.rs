@@ -128,6 +128,7 @@ fn the_sender_leaves_snapshots_alone() {
         held: None,
         image: crate::state::replica::Image::default(),
         progress: None,
+        content: None,
     };
     bench.sync().send(&bench.cx("sync#1"), &job).unwrap_err();
     assert!(

@@ -332,6 +332,7 @@ fn job() -> Job {
         held: None,
         image: crate::state::replica::Image::default(),
         progress: None,
+        content: None,
     }
 }
 

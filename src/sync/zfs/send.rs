@@ -79,8 +79,8 @@ pub(super) fn send(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<Sent> {
         Plan::Whole(None) => "full",
     };
     let (bytes, took) = carry(zfs, cx, job, &src, &plan)?;
-    let rate = common::spoken_bytes((bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
-    Ok(Sent { bytes: Some(bytes), summary: format!("{what}, {} at {rate}/s", common::spoken_bytes(bytes)) })
+    let rate = common::size((bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
+    Ok(Sent { bytes: Some(bytes), summary: format!("{what}, {} at {rate}/s", common::size(bytes)) })
 }
 
 /// The pipe. What it moved.
@@ -97,7 +97,7 @@ fn carry(zfs: &Zfs, cx: &Cx, job: &Job, src: &str, plan: &Plan) -> Result<(u64, 
     }
     let (remote, argv) = remote(zfs, cx, job, &there)?;
     let passed = Arc::new(AtomicU64::new(0));
-    let meter = Meter { limit: zfs.bwlimit, told: common::told(cx, job, (passed.clone(), 0), total.filter(|_| !zfs.compress)) };
+    let meter = Meter { limit: zfs.bwlimit, told: common::told(cx, job, passed.clone(), total.filter(|_| !zfs.compress)) };
     let first = Cmd::change(send).unbounded();
     let receive = Cmd::change(argv).on(&remote);
     let cmd = match zfs.compress {
