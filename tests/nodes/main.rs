@@ -45,6 +45,7 @@ mod rounds;
 mod smoke;
 mod steps;
 mod story;
+mod strangers;
 mod sync;
 mod takeover;
 mod tutorial;

@@ -34,6 +34,7 @@ fn take(sync: &Btrfs, cx: &Cx) -> Result<Image> {
             })?;
             nested(sync, cx, spot, &all, data)?;
             own(cx, spot, data)?;
+            spot.no_other(cx)?;
             leftover(sync, cx, spot, &all)?;
         }
         let at = cx.host.clock.now();

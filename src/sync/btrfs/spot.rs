@@ -84,6 +84,27 @@ impl Spot {
         all.iter().map(|s| s.path.as_str()).filter(uuid).collect()
     }
 
+    /// The error: another service sends or receives the subvolume.
+    pub(super) fn no_other(&self, cx: &Cx) -> Result<()> {
+        let (ours, top) = (format!("{FOLDER}{}.", cx.service), self.at(""));
+        let entries = std::fs::read_dir(&top).map_err(Error::io("read", Path::new(&top)))?;
+        let folders = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut others = folders.filter(|name| name.starts_with(FOLDER) && !name.starts_with(&ours));
+        let theirs = |name: &String| {
+            [format!("in/{}", self.flat), format!("peers.{}.json", self.flat)].iter().any(|of| Path::new(&self.at(name)).join(of).exists())
+        };
+        match others.find(theirs) {
+            None => Ok(()),
+            Some(folder) => Err(Error::text(format!(
+                "{} on {node} is of another service's sync: {folder} is at the top of its filesystem. nothing is sent: each would take the other's snapshots away. name another subvolume in [{}]; or, if that sync is no more, on {node}: mount -o subvolid=5 LABEL={} /mnt; rm -r /mnt/{folder}",
+                self.name,
+                cx.rid,
+                self.label(),
+                node = cx.host.node
+            ))),
+        }
+    }
+
     fn beside(&self, what: &str) -> String {
         let (parent, name) = self.subvol.rsplit_once('/').map_or(("", self.subvol.as_str()), |(parent, name)| (parent, name));
         format!("{parent}{}{}.{what}.{name}", if parent.is_empty() { "" } else { "/" }, self.folder)
@@ -207,9 +228,12 @@ impl Spot {
     }
 }
 
+/// What the names of such folders begin with.
+const FOLDER: &str = ".svcmgr.";
+
 /// The folder of a sync at the top of each of its filesystems.
 fn folder(cx: &Cx) -> String {
-    format!(".svcmgr.{}.{}", cx.service, cx.rid.replace('#', "."))
+    format!("{FOLDER}{}.{}", cx.service, cx.rid.replace('#', "."))
 }
 
 pub(super) fn make_folder(path: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
 use crate::log::Level;
 use crate::state::gate::{Detail, Held};
-use crate::state::replica::Image;
+use crate::state::replica::{Image, State};
 use crate::sync::common;
 use crate::sync::{Effect, Receipt, Recovered, Side, Target};
 use chrono::{DateTime, Local};
@@ -63,7 +63,7 @@ impl Target for Btrfs {
         self.places(side).iter().find_map(|place| btrfs::devices(cx, &place.label).err()).map(|e| e.to_string())
     }
 
-    fn receive(&self, cx: &Cx, side: Side, words: &[String], _held: &Held) -> Result<Receipt> {
+    fn receive(&self, cx: &Cx, side: Side, words: &[String], held: &Held) -> Result<Receipt> {
         let [tool, verb, dst, rest @ ..] = words else { return Err(unknown(cx, words)) };
         let asked = Asked::of(verb, rest).filter(|_| tool == "btrfs").ok_or_else(|| unknown(cx, words))?;
         if *dst != self.written(side) {
@@ -83,7 +83,7 @@ impl Target for Btrfs {
                 let place = self.places(side).get(index).ok_or_else(|| unknown(cx, words))?;
                 // until what runs now has ended
                 btrfs::hold(cx, &place.label, Level::Info)?;
-                let into = self.with(cx, self.places(side), |spots| make_ready(cx, spots.get(index), base));
+                let into = self.with(cx, self.places(side), |spots| make_ready(cx, spots.get(index), base, held));
                 let into = into.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
                 Ok(Receipt { argv: ["btrfs", "-q", "receive", &into].map(str::to_owned).to_vec(), effect: Effect::Stages })
             }
@@ -249,10 +249,29 @@ fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
     Some(if untouched { data.uuid.clone() } else { format!("{} {}", data.uuid, data.generation) })
 }
 
+/// The error: this node knows of nothing that came here, and something is there.
+fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], held: &Held) -> Result<()> {
+    let Some(data) = spot.data(all).filter(|data| held.state == Some(State::None) && !spot.is_empty(data)) else { return Ok(()) };
+    if spot.bases(all).next().is_some() {
+        return Ok(());
+    }
+    Err(Error::text(format!(
+        "what {} is on {node} did not come from {} of {}. nothing is received, as it would be replaced. name another dst in [{1}]; or, to keep it elsewhere, on {node}: mount -o subvolid=5 LABEL={} /mnt; mv /mnt/{path} /mnt/{path}.old   (to give it up: btrfs subvolume delete /mnt/{path})",
+        spot.name,
+        cx.rid,
+        cx.service,
+        spot.label(),
+        node = cx.host.node,
+        path = data.path
+    )))
+}
+
 /// Makes room beside the copy. Where, in full.
-fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>) -> Result<String> {
+fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> Result<String> {
     let spot = spot.ok_or_else(|| Error::text("there is no such subvolume"))?;
     let all = spot.list(cx)?;
+    spot.no_other(cx)?;
+    strange(cx, spot, &all, held)?;
     if let Some(base) = base
         && !spot.bases(&all).any(|s| s.image() == base)
     {

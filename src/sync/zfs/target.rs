@@ -80,7 +80,7 @@ impl Target for Zfs {
             Asked::Receive { base, .. } => {
                 let into = match base {
                     Some(base) => self.make_ready(cx, &dataset, base, held)?,
-                    None => self.make_room(cx, &dataset)?,
+                    None => self.make_room(cx, &dataset, held)?,
                 };
                 let mut argv = vec!["zfs".to_owned(), "receive".to_owned()];
                 argv.extend(can_stay_unmounted(cx).then(|| "-u".to_owned()));
@@ -218,6 +218,9 @@ fn is_protected(cx: &Cx, dataset: &str) -> bool {
     })
 }
 
+/// The sync that a copy is of.
+const OWNER: &str = "svcmgr:copy-of";
+
 /// Where the value is kept that a property had.
 fn kept(property: &str) -> String {
     format!("svcmgr:was-{property}")
@@ -286,7 +289,7 @@ impl Zfs {
     }
 
     /// Makes room beside the copy for a whole new one. Where.
-    fn make_room(&self, cx: &Cx, dataset: &str) -> Result<String> {
+    fn make_room(&self, cx: &Cx, dataset: &str, held: &Held) -> Result<String> {
         if !dataset.contains('/') {
             return Err(Error::text(format!(
                 "{dataset} is the top of a pool on {}: all of it cannot be put in place of what is there. put the data in a dataset below it, and name that in [{}]",
@@ -294,13 +297,41 @@ impl Zfs {
             )));
         }
         let (stage, new, old) = self.stage(cx, dataset);
-        let gone = zfs::tree(cx, dataset, &self.mark(cx))?.is_none();
-        if gone && zfs::tree(cx, &old, &self.mark(cx))?.is_some() {
+        let there = zfs::tree(cx, dataset, &self.mark(cx))?;
+        there.as_ref().map_or(Ok(()), |tree| self.no_stranger(cx, tree, held))?;
+        if there.is_none() && zfs::tree(cx, &old, &self.mark(cx))?.is_some() {
             zfs::change(cx, &["zfs", "rename", &old, dataset])?;
         }
         remove(cx, &stage, &self.mark(cx))?;
         zfs::change(cx, &["zfs", "create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", "-o", "readonly=on", &stage])?;
         Ok(new)
+    }
+
+    /// The error: what is there cannot be what this sync has put there.
+    fn no_stranger(&self, cx: &Cx, tree: &Tree, held: &Held) -> Result<()> {
+        let (Some(top), node, rid) = (tree.top(), &cx.host.node, cx.rid) else { return Ok(()) };
+        let name = &top.name;
+        let owner = zfs::property(cx, name, OWNER).filter(|(_, local)| *local).map(|(owner, _)| owner);
+        if let Some(other) = owner.as_ref().filter(|owner| **owner != self.mark(cx)) {
+            let kept = top.snapshots.iter().filter(|s| s.holds > 0);
+            let release: String = kept.map(|s| format!("zfs release {other} {name}@{}; ", s.name)).collect();
+            return Err(Error::text(format!(
+                "{name} on {node} is the copy of another sync, {}. nothing is received, as it would be replaced. name another dst in [{rid}]; or, if that sync is no more, on {node}: {release}zfs inherit {OWNER} {name}",
+                other.trim_start_matches("svcmgr:")
+            )));
+        }
+        let empty = || {
+            let mount = zfs::property(cx, name, "mountpoint").map(|(path, _)| path).filter(|_| top.mounted && tree.datasets.len() == 1);
+            mount.and_then(|path| std::fs::read_dir(path).ok()).is_some_and(|mut entries| entries.next().is_none())
+        };
+        let known = owner.is_some() || held.state != Some(State::None) || top.snapshots.iter().any(|s| self.names.are(&s.name));
+        if known || empty() {
+            return Ok(());
+        }
+        Err(Error::text(format!(
+            "what {name} is on {node} did not come from {rid} of {}. nothing is received, as it would be replaced. name another dst in [{rid}]; or, to keep it elsewhere, on {node}: zfs rename {name} {name}.old   (to give it up: zfs destroy -r {name})",
+            cx.service
+        )))
     }
 
     /// All that was sent has arrived: every dataset has the new snapshot.
@@ -368,7 +399,11 @@ impl Zfs {
             }
             zfs::quietly(cx, &["zfs", "set", &format!("{name}={wanted}"), dataset])?;
         }
-        Ok(())
+        let mark = self.mark(cx);
+        match zfs::property(cx, dataset, OWNER) {
+            Some((owner, true)) if owner == mark => Ok(()),
+            _ => zfs::quietly(cx, &["zfs", "set", &format!("{OWNER}={mark}"), dataset]),
+        }
     }
 
     /// Undoes that, and mounts what no fs section mounts.
