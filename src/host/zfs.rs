@@ -4,6 +4,7 @@ use super::Cx;
 use super::patience::wait_until;
 use crate::cmd::{Cmd, Output, Stage};
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a node lacks that has no zfs(8).
@@ -140,6 +141,13 @@ pub fn property(cx: &Cx, of: &str, name: &str) -> Option<(String, bool)> {
     let text = out.text();
     let (value, source) = text.trim_end().split_once('\t').filter(|_| out.ok())?;
     Some((value.to_owned(), source.trim() == "local"))
+}
+
+/// Of these properties those that were set on the dataset itself, not inherited, not received.
+pub fn local(cx: &Cx, of: &str, names: &[&str]) -> BTreeMap<String, String> {
+    let out = cx.probe(&Cmd::probe(["zfs", "get", "-Hp", "-s", "local", "-o", "property,value", &names.join(","), of]));
+    let text = out.text();
+    text.lines().filter_map(|l| l.split_once('\t')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The dataset of which `name` is a path, or the name of one.

@@ -9,7 +9,7 @@ mod source;
 mod spot;
 mod switch;
 mod target;
-mod walk;
+mod verify;
 
 use super::schedule::Schedule;
 use super::{Class, Driver, Job, Sent, Side, SyncDriver, Target, View, Way, common};
@@ -297,7 +297,7 @@ impl SyncDriver for Btrfs {
     }
 
     fn verify(&self, cx: &Cx, job: &Job) -> Result<()> {
-        send::verify(self, cx, job)
+        verify::verify(self, cx, job)
     }
 
     fn stamp(&self, cx: &Cx, peer: &str, started: DateTime<Local>) -> Result<Vec<PathBuf>> {

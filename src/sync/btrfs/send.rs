@@ -2,7 +2,7 @@
 
 use super::base::{self, Plan, There};
 use super::spot::Spot;
-use super::{Btrfs, source, walk};
+use super::{Btrfs, source};
 use crate::cmd::{Cmd, Meter, Output, Remote};
 use crate::error::{Error, Result};
 use crate::host::Cx;
@@ -29,7 +29,7 @@ pub(super) fn remote(sync: &Btrfs, cx: &Cx, job: &Job, words: &[&str]) -> Result
 }
 
 /// What the peer has there, as it says.
-fn there(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<String> {
+pub(super) fn there(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<String> {
     let (remote, argv) = remote(sync, cx, job, &["list"])?;
     let out = cx.probe(&Cmd::probe(argv).on(&remote).timeout(LOOK));
     if out.ok() {
@@ -132,39 +132,4 @@ pub(super) fn apply(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<()> {
         return Ok(());
     }
     Err(Error::text(format!("{} has all of it and could not put it in place: {}", job.peer, common::cause(cx, job, &out))))
-}
-
-/// Compares the snapshots of both sides: a received one names the one it was sent from; and the copy with its snapshot.
-pub(super) fn verify(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<()> {
-    let there = there(sync, cx, job)?;
-    let (mut wrong, mut same) = (Vec::new(), Vec::new());
-    sync.with(cx, &sync.way.src, |spots| {
-        for spot in spots {
-            let (all, there) = (spot.list(cx)?, There::parse(&there, spot.index));
-            let Some(sent) = spot.snapshots(&all).find(|s| s.path == spot.sent()) else {
-                wrong.push(format!("nothing was ever sent of {}", spot.name));
-                continue;
-            };
-            match &there.copy {
-                _ if !there.has(sent.image()) => wrong.push(format!("{} is not there", sent.path)),
-                Some(Ok(image)) if image == sent.image() => match job.content.map(|share| walk::walk(sync, cx, job, spot, sent, share)) {
-                    None => same.push(image.clone()),
-                    Some(walked) => match walked? {
-                        Ok(what) => same.push(what),
-                        Err(why) => wrong.push(why),
-                    },
-                },
-                Some(Ok(_)) => wrong.push(format!("the copy is of another snapshot than {}", sent.path)),
-                Some(Err(why)) => wrong.push(why.clone()),
-                None => wrong.push("there is no copy".into()),
-            }
-        }
-        Ok(())
-    })?;
-    if wrong.is_empty() {
-        cx.log.info(format!("src/dst snapshots verified: {} on {} and {}", same.join(" "), cx.host.node, job.peer));
-        return Ok(());
-    }
-    cx.log.error(format!("src/dst snapshots differ for {}/{}: {}", job.peer, sync.way.words.1, wrong.join(", ")));
-    Err(Error::Reported)
 }

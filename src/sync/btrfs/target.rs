@@ -1,7 +1,7 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
 use super::spot::{Spot, make_folder};
-use super::{Btrfs, joined, source, switch, walk};
+use super::{Btrfs, joined, source, switch, verify};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
@@ -92,7 +92,7 @@ impl Target for Btrfs {
                 btrfs::hold(cx, &place.label, Level::Debug)?;
                 let argv = self.with(cx, self.places(side), |spots| {
                     let folder = spots.get(index).map_or(Ok(None), |spot| snapshot(cx, spot, image))?;
-                    folder.and_then(|folder| walk::receiver(&rsync, &folder)).ok_or_else(|| unknown(cx, words))
+                    folder.and_then(|folder| verify::receiver(&rsync, &folder)).ok_or_else(|| unknown(cx, words))
                 });
                 let argv = argv.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
                 Ok(Receipt { argv, effect: Effect::Stages })

@@ -1,6 +1,7 @@
 //! sync.zfs: snapshots of a zfs dataset, with those below it, by zfs send and receive.
 
 mod base;
+mod guard;
 mod names;
 mod send;
 mod source;

@@ -1,6 +1,7 @@
 //! The receiving side: what arrives is put beside the copy, or into it as a snapshot that counts when all have arrived.
 //! A copy that is received into is not mounted and not writable.
 
+use super::guard::is_protected;
 use super::{Zfs, place, source};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
@@ -208,24 +209,6 @@ fn can_stay_unmounted(cx: &Cx) -> bool {
     line.split_once("[-").and_then(|(_, rest)| rest.split_once(']')).is_some_and(|(letters, _)| letters.contains('u'))
 }
 
-/// What a copy is while it is received into: nothing mounts it, nothing writes to it.
-const PROTECTED: [(&str, &str); 3] = [("canmount", "noauto"), ("mountpoint", "none"), ("readonly", "on")];
-
-fn is_protected(cx: &Cx, dataset: &str) -> bool {
-    ["mountpoint", "readonly"].iter().all(|name| {
-        let wanted = PROTECTED.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
-        zfs::property(cx, dataset, name).is_some_and(|(value, local)| local && Some(value.as_str()) == wanted)
-    })
-}
-
-/// The sync that a copy is of.
-const OWNER: &str = "svcmgr:copy-of";
-
-/// Where the value is kept that a property had.
-fn kept(property: &str) -> String {
-    format!("svcmgr:was-{property}")
-}
-
 /// Unmounts and destroys `dataset` with all below it, if it is there.
 fn remove(cx: &Cx, dataset: &str, mark: &str) -> Result<()> {
     let Some(tree) = zfs::tree(cx, dataset, mark)? else { return Ok(()) };
@@ -307,33 +290,6 @@ impl Zfs {
         Ok(new)
     }
 
-    /// The error: what is there cannot be what this sync has put there.
-    fn no_stranger(&self, cx: &Cx, tree: &Tree, held: &Held) -> Result<()> {
-        let (Some(top), node, rid) = (tree.top(), &cx.host.node, cx.rid) else { return Ok(()) };
-        let name = &top.name;
-        let owner = zfs::property(cx, name, OWNER).filter(|(_, local)| *local).map(|(owner, _)| owner);
-        if let Some(other) = owner.as_ref().filter(|owner| **owner != self.mark(cx)) {
-            let kept = top.snapshots.iter().filter(|s| s.holds > 0);
-            let release: String = kept.map(|s| format!("zfs release {other} {name}@{}; ", s.name)).collect();
-            return Err(Error::text(format!(
-                "{name} on {node} is the copy of another sync, {}. nothing is received, as it would be replaced. name another dst in [{rid}]; or, if that sync is no more, on {node}: {release}zfs inherit {OWNER} {name}",
-                other.trim_start_matches("svcmgr:")
-            )));
-        }
-        let empty = || {
-            let mount = zfs::property(cx, name, "mountpoint").map(|(path, _)| path).filter(|_| top.mounted && tree.datasets.len() == 1);
-            mount.and_then(|path| std::fs::read_dir(path).ok()).is_some_and(|mut entries| entries.next().is_none())
-        };
-        let known = owner.is_some() || held.state != Some(State::None) || top.snapshots.iter().any(|s| self.names.are(&s.name));
-        if known || empty() {
-            return Ok(());
-        }
-        Err(Error::text(format!(
-            "what {name} is on {node} did not come from {rid} of {}. nothing is received, as it would be replaced. name another dst in [{rid}]; or, to keep it elsewhere, on {node}: zfs rename {name} {name}.old   (to give it up: zfs destroy -r {name})",
-            cx.service
-        )))
-    }
-
     /// All that was sent has arrived: every dataset has the new snapshot.
     fn all_there(&self, cx: &Cx, dataset: &str, guid: &str, count: usize) -> Result<()> {
         for place in [self.stage(cx, dataset).1, dataset.to_owned()] {
@@ -387,40 +343,6 @@ impl Zfs {
         }
         _ = zfs::quietly(cx, &["zfs", "hold", &mark, &sent]);
         Ok(())
-    }
-
-    /// Sets what keeps others from the copy, and keeps what was set before.
-    fn protect(&self, cx: &Cx, dataset: &str) -> Result<()> {
-        for (name, wanted) in PROTECTED {
-            match zfs::property(cx, dataset, name) {
-                Some((value, true)) if value == wanted => continue,
-                Some((value, true)) => zfs::quietly(cx, &["zfs", "set", &format!("{}={value}", kept(name)), dataset])?,
-                _ => {}
-            }
-            zfs::quietly(cx, &["zfs", "set", &format!("{name}={wanted}"), dataset])?;
-        }
-        let mark = self.mark(cx);
-        match zfs::property(cx, dataset, OWNER) {
-            Some((owner, true)) if owner == mark => Ok(()),
-            _ => zfs::quietly(cx, &["zfs", "set", &format!("{OWNER}={mark}"), dataset]),
-        }
-    }
-
-    /// Undoes that, and mounts what no fs section mounts.
-    fn unprotect(&self, cx: &Cx, dataset: &str) -> Result<()> {
-        if !is_protected(cx, dataset) {
-            return Ok(());
-        }
-        for (name, _) in PROTECTED.iter().rev() {
-            match zfs::property(cx, dataset, &kept(name)) {
-                Some((value, true)) => {
-                    zfs::change(cx, &["zfs", "set", &format!("{name}={value}"), dataset])?;
-                    zfs::quietly(cx, &["zfs", "inherit", &kept(name), dataset])?;
-                }
-                _ => zfs::change(cx, &["zfs", "inherit", "-S", name, dataset])?,
-            }
-        }
-        if self.has_fs { Ok(()) } else { zfs::mount(cx, dataset) }
     }
 }
 

@@ -1,7 +1,8 @@
-//! Compares what is in the files of a snapshot with what a peer has: rsync reads both sides, and writes nothing.
+//! Compares what was sent last with what a peer has: what the snapshots are; and, if asked to, what is in their files.
 
 use super::Btrfs;
-use super::send::remote;
+use super::base::There;
+use super::send::{remote, there};
 use super::spot::Spot;
 use crate::cmd::{Cmd, quote};
 use crate::error::{Error, Result};
@@ -21,8 +22,44 @@ const WHOLE: [&str; 3] = ["-nciaHAX", "--numeric-ids", "--delete"];
 /// Of the files that are named.
 const SOME: [&str; 4] = ["-nciaHAX", "--numeric-ids", "--from0", "--files-from=-"];
 
-/// Compares a share of the files in `sent`. Says what was compared; the error is what differs.
-pub(super) fn walk(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, sent: &Subvolume, share: Share) -> Result<Result<String, String>> {
+/// Compares the snapshots of both sides: a received one names the one it was sent from; and the copy with its snapshot.
+pub(super) fn verify(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<()> {
+    let there = there(sync, cx, job)?;
+    let (mut wrong, mut same) = (Vec::new(), Vec::new());
+    sync.with(cx, &sync.way.src, |spots| {
+        for spot in spots {
+            let (all, there) = (spot.list(cx)?, There::parse(&there, spot.index));
+            let Some(sent) = spot.snapshots(&all).find(|s| s.path == spot.sent()) else {
+                wrong.push(format!("nothing was ever sent of {}", spot.name));
+                continue;
+            };
+            match &there.copy {
+                _ if !there.has(sent.image()) => wrong.push(format!("{} is not there", sent.path)),
+                Some(Ok(image)) if image == sent.image() => match job.content.map(|share| walk(sync, cx, job, spot, sent, share)) {
+                    None => same.push(image.clone()),
+                    Some(walked) => match walked? {
+                        Ok(what) => same.push(what),
+                        Err(why) => wrong.push(why),
+                    },
+                },
+                Some(Ok(_)) => wrong.push(format!("the copy is of another snapshot than {}", sent.path)),
+                Some(Err(why)) => wrong.push(why.clone()),
+                None => wrong.push("there is no copy".into()),
+            }
+        }
+        Ok(())
+    })?;
+    if wrong.is_empty() {
+        cx.log.info(format!("src/dst snapshots verified: {} on {} and {}", same.join(" "), cx.host.node, job.peer));
+        return Ok(());
+    }
+    cx.log.error(format!("src/dst snapshots differ for {}/{}: {}", job.peer, sync.way.words.1, wrong.join(", ")));
+    Err(Error::Reported)
+}
+
+/// Compares a share of the files in `sent`: rsync reads both sides, and writes nothing. Says what was compared; the inner
+/// error is what differs.
+fn walk(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, sent: &Subvolume, share: Share) -> Result<Result<String, String>> {
     let root = spot.at(&sent.path);
     let found = Found::below(Path::new(&root))?;
     let (count, whole) = (found.files.len(), share == Share::ALL);
