@@ -3,6 +3,7 @@
 
 use crate::bed::{Nodes, finish};
 use crate::zfs::zfs_nodes;
+use crate::zfs_table::{row, words};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -111,9 +112,10 @@ fn cuts(kind: &Kind) {
     let before = TARGETS.map(|(name, ..)| held(name));
 
     let bed = &bed;
-    std::thread::scope(|scope| {
+    let told = std::thread::scope(|scope| {
+        let mut all = Vec::new();
         for ((name, percent, how), before) in TARGETS.iter().zip(&before) {
-            scope.spawn(move || {
+            all.push(scope.spawn(move || {
                 let sync = bed.spawn("n1", &format!("{name} sync update --force"));
                 let arrived = cut_at(bed, kind.receives, name, *percent);
                 let begun = Instant::now();
@@ -126,13 +128,18 @@ fn cuts(kind: &Kind) {
                 assert!(begun.elapsed() < Duration::from_secs(90), "hung for {:?}", begun.elapsed());
                 bed.until(name, Duration::from_secs(90), &format!("! pgrep -x {}", kind.program));
                 assert_eq!(held(name), *before, "{name}: old, all of it");
+                let rows = ["n1", name].map(|node| format!("  {}: {}\n", if node == "n1" { node } else { "NODE" }, row(bed, node, name)));
+                let text = format!("exit status {}\n{}{}", said.code, words(&said), rows.concat());
                 bed.ctl("heal", &[name]);
                 bed.until("n1", SOON, &format!("ssh {name} true"));
                 let said = bed.run("n1", &format!("sed -i /bwlimit/d /opt/opensvc/etc/{name}.env; {name} sync update --force"));
                 assert!(said.code == 0 && said.stderr.contains(&format!("{name}: {how},")), "{name}: {}", said.stderr);
                 let sent = |node: &str| bed.sh(node, &kind.sent.replace("NAME", name));
                 assert_eq!(sent("n1"), sent(name), "{name}");
-            });
+                format!("== {how}, cut at {percent} %: {}", text.replace(name, "NODE").replace(&name.to_uppercase(), "NAME"))
+            }));
         }
+        all.into_iter().map(|one| one.join().unwrap()).collect::<String>()
     });
+    crate::snapshot(&format!("wire_cut_{}", kind.driver), &told);
 }

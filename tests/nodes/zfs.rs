@@ -265,6 +265,8 @@ fn two_syncs_of_one_dataset_and_what_2014_left() {
     let names = bed.sh("n1", "zfs list -H -t snapshot -o name | sort");
     assert_eq!(names, "z/d@sync.1.sent\nz/d@sync.2.sent");
     assert_eq!(sh(&bed, "n1", "content z/d sync.1.sent"), sh(&bed, "n2", "content z/c sync.1.sent"));
+    let tree = |node: &str| format!("{node}:\n{}", bed.run(node, "svc1 print status").stdout);
+    crate::snapshot("zfs_two_syncs", &["n1", "n2", "n3"].map(tree).concat());
 
     // what the commands of 2014 have left is gone on with; a snapshot that they left on the way is not sent as one of now
     let bed = three(THREE);

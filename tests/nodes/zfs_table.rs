@@ -15,12 +15,12 @@ pub struct Table<'b> {
     text: String,
 }
 
-/// What the node's status says of the sync, on one line.
-fn row(bed: &Nodes, node: &str) -> String {
-    let tree = bed.run(node, "svc1 print status").stdout;
+/// What the node's status says of the sync of a service, on one line.
+pub fn row(bed: &Nodes, node: &str, service: &str) -> String {
+    let tree = bed.run(node, &format!("{service} print status")).stdout;
     let rows = tree.lines().skip_while(|l| !l.contains("sync#1 ")).take_while(|l| !l.contains("hb ") && !l.contains("sync#i"));
     let words = rows.flat_map(str::split_whitespace).filter(|w| !["|", "'-", "|-", "#"].contains(w));
-    words.collect::<Vec<_>>().join(" ")
+    plain(&words.collect::<Vec<_>>().join(" "))
 }
 
 /// Without what is another the next time: times, ids, sizes.
@@ -34,13 +34,14 @@ fn plain(text: &str) -> String {
         (r"\d+ s old", "N s old"),
         (r"since then: \d+ s", "since then: N s"),
         (r": (full|incremental), .* in .*", ": $1"),
+        (r"cannot be reached: .*", "cannot be reached: WHY"),
         (r"-q -o Strict\S+ .* -S \S+ ", ""),
     ];
     shown.iter().fold(text.to_owned(), |text, (pattern, word)| regex::Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned())
 }
 
 /// What is to be read of what a command said: warnings and errors with the lines that belong to them.
-fn words(said: &Said) -> String {
+pub fn words(said: &Said) -> String {
     let lines = said.stderr.lines().filter(|l| [" ERROR ", " WARNING ", "svcmgr: "].iter().any(|w| l.contains(w)) || l.starts_with("  "));
     lines.filter(|l| !l.contains("waiting for ")).map(|l| format!("  {}\n", plain(l))).collect()
 }
@@ -63,7 +64,7 @@ impl<'b> Table<'b> {
 
     /// What was done, and what came of it.
     pub fn fault(&mut self, what: &str, said: &Said) {
-        let rows: String = self.nodes.iter().map(|node| format!("  {node}: {}\n", plain(&row(self.bed, node)))).collect();
+        let rows: String = self.nodes.iter().map(|node| format!("  {node}: {}\n", row(self.bed, node, "svc1"))).collect();
         _ = write!(self.text, "== {what}: exit status {}\n{}{rows}", said.code, words(said));
         eprint!("{what}: exit status {}\n{}", said.code, said.stderr);
     }
