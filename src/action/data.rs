@@ -11,6 +11,7 @@ use crate::log::Logger;
 use crate::state::authority::Known;
 use crate::state::replica::{Image, State};
 use crate::sync::{Recovered, Side, Target};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A replication with a receiving side of its own, on this node.
@@ -161,6 +162,13 @@ pub fn begin(run: &Run, images: &[(String, Image)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Before authority goes from here by our own doing, when all is stopped: what tells later of each replication that
+/// somebody has written to what is left here.
+pub fn given(desk: &Desk) -> BTreeMap<String, String> {
+    let told = |rid: &String| Spot::of(desk, rid).and_then(|spot| Some((rid.clone(), spot.target.given(&spot.cx(), spot.side)?)));
+    desk.here.copies.rids.iter().filter_map(told).collect()
 }
 
 /// What `rid` becomes now that its sender has confirmed all of it: the driver's own record, and what tells later that

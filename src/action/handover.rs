@@ -130,6 +130,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
         return Ok(());
     }
     authority::stopped(run.service, run.host, run.log)?;
+    let witnesses = super::data::given(&desk);
     // somebody who did not reach us may have taken over meanwhile
     let answers = desk.look()?;
     // above what others were promised, too: two of one epoch would be a split
@@ -154,6 +155,7 @@ pub fn handover(run: &Run, to: &str) -> Result<()> {
                 },
                 &images,
             );
+            witnesses.into_iter().for_each(|(rid, witness)| here.witnessed(&rid, Some(witness)));
         }
         ours
     })?;

@@ -55,6 +55,13 @@ pub(super) fn state_file_date(cx: &Cx, driver: &str) -> Option<DateTime<Local>> 
     stamp::parse(std::fs::read_to_string(state_file(cx, driver)).ok()?.split(';').next()?)
 }
 
+/// When `peer` was sent to last: as its stamp says; of an upgrade from 2014, whose state file is of all peers, that.
+pub(super) fn last(cx: &Cx, driver: &str, peer: &str) -> Option<DateTime<Local>> {
+    let (var, name, rid) = (&cx.host.paths.var, cx.service, cx.rid);
+    let own = stamp::read(&stamp::of_node(var, peer, name, rid));
+    own.or_else(|| state_file_date(cx, driver).filter(|_| !stamp::last(var, name, rid).exists()))
+}
+
 /// Stamps that `peer` and this node have the data of `at`; the files that a peer beside us is to have too.
 pub fn stamped(cx: &Cx, driver: &str, peer: &str, at: DateTime<Local>) -> Result<Vec<PathBuf>> {
     let (var, name, rid) = (&cx.host.paths.var, cx.service, cx.rid);

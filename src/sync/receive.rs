@@ -87,6 +87,12 @@ pub trait Target: Send + Sync {
     /// The data here are a replica of `image` from now on: what the driver itself keeps of that.
     fn became(&self, cx: &Cx, image: &Image) -> Result<()>;
 
+    /// Authority is about to go from this node, where the service is stopped: nobody writes here from now on, as far as the
+    /// driver can see to that. What [`Target::witness`] says then, if it tells writes of somebody later.
+    fn given(&self, _cx: &Cx, _side: Side) -> Option<String> {
+        None
+    }
+
     /// Authority has come to this node, whose data are `image`; nothing has written to them yet. What the driver wants
     /// to know later of the difference begins here. Nothing fails for it.
     fn gained(&self, cx: &Cx, side: Side, image: &Image);

@@ -33,6 +33,7 @@ mod dst_snap;
 mod engine;
 mod failover;
 mod faults;
+mod handed;
 mod handover;
 mod images;
 mod in_flight;

@@ -228,8 +228,7 @@ impl SyncDriver for Btrfs {
 
     /// To this peer; of an upgrade from 2014, to all.
     fn last(&self, cx: &Cx, peer: &str) -> Option<DateTime<Local>> {
-        let own = stamp::read(&stamp::of_node(&cx.host.paths.var, peer, cx.service, cx.rid));
-        own.or_else(|| common::state_file_date(cx, "btrfs"))
+        common::last(cx, "btrfs", peer)
     }
 
     fn status(&self, cx: &Cx, view: &View) -> Probe {

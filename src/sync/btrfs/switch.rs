@@ -97,6 +97,10 @@ pub(super) fn writable(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
     if data.read_only { btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&data.path), "ro", "false"]) } else { Ok(()) }
 }
 
+pub(super) fn read_only(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
+    if data.read_only { Ok(()) } else { btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&data.path), "ro", "true"]) }
+}
+
 /// Who has the old data mounted gets the new ones: an exchange does not change what is mounted.
 pub(super) fn remount(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
     cx.host.facts.forget();

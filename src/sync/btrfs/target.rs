@@ -188,6 +188,23 @@ impl Target for Btrfs {
         })
     }
 
+    /// Shared disks are another node's next.
+    fn given(&self, cx: &Cx, side: Side) -> Option<String> {
+        if self.receiver.is_some() {
+            return None;
+        }
+        let done = self.with(cx, self.places(side), |spots| {
+            spots.iter().try_for_each(|spot| {
+                spot.data(&spot.list(cx)?).map_or(Ok(()), |data| switch::read_only(cx, spot, data))?;
+                spot.flush(cx)
+            })
+        });
+        if let Err(e) = done {
+            cx.log.warning(format!("{} can still be written to: {e}", self.written(side)));
+        }
+        self.witness(cx, side)
+    }
+
     fn gained(&self, cx: &Cx, side: Side, image: &Image) {
         let images: Vec<&str> = image.id.as_deref().unwrap_or_default().split(',').collect();
         let done = self.with(cx, self.places(side), |spots| {

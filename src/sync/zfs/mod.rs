@@ -214,8 +214,7 @@ impl SyncDriver for Zfs {
 
     /// To this peer; of an upgrade from 2014, to all.
     fn last(&self, cx: &Cx, peer: &str) -> Option<DateTime<Local>> {
-        let own = stamp::read(&stamp::of_node(&cx.host.paths.var, peer, cx.service, cx.rid));
-        own.or_else(|| common::state_file_date(cx, "zfs"))
+        common::last(cx, "zfs", peer)
     }
 
     fn status(&self, cx: &Cx, view: &View) -> Probe {

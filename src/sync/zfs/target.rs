@@ -152,8 +152,20 @@ impl Target for Zfs {
                 self.take_back(cx, &tree, &sent, false)?;
             }
             remove(cx, &self.stage(cx, &dataset).0, &self.mark(cx))?;
+            self.unprotect(cx, &dataset)?;
         }
         Ok(())
+    }
+
+    fn given(&self, cx: &Cx, side: Side) -> Option<String> {
+        let done = self.standing(cx, side).and_then(|dataset| {
+            zfs::tree(cx, &dataset, &self.mark(cx))?.map_or(Ok(()), |tree| unmount(cx, &tree))?;
+            self.protect(cx, &dataset)
+        });
+        if let Err(e) = done {
+            cx.log.warning(format!("{} can still be written to: {e}", self.written(side)));
+        }
+        self.witness(cx, side)
     }
 
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {
@@ -172,10 +184,7 @@ impl Target for Zfs {
     }
 
     fn gained(&self, cx: &Cx, side: Side, _image: &Image) {
-        let done = self.standing(cx, side).and_then(|dataset| {
-            source::begin(self, cx, &dataset)?;
-            self.unprotect(cx, &dataset)
-        });
+        let done = self.standing(cx, side).and_then(|dataset| source::begin(self, cx, &dataset));
         if let Err(e) = done {
             cx.log.error(e.to_string());
         }
@@ -243,8 +252,10 @@ impl Zfs {
         let name = tree.top().and_then(|top| top.with(base)).map(|s| s.name.clone());
         let name = name.ok_or_else(|| Error::text(format!("{dataset} has no snapshot {base} on {} any more", cx.host.node)))?;
         unmount(cx, &tree)?;
-        // what was given up; and what a holder did after its last snapshot when it gave its data away: it unmounted
-        let handed = held.state == Some(State::Replica) && held.image.id.as_deref() == Some(base) && !is_protected(cx, dataset);
+        // what was given up; and what a holder did after its last snapshot when it gave its data away: it unmounted. had
+        // anybody written since, its witness would be another one
+        let handed =
+            held.state == Some(State::Replica) && held.image.id.as_deref() == Some(base) && held.witness.as_deref() != Some(UNTOUCHED);
         self.take_back(cx, &tree, &name, held.state == Some(State::Orphan) || handed)?;
         self.protect(cx, dataset)?;
         Ok(dataset.to_owned())
