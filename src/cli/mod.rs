@@ -114,7 +114,7 @@ fn session(args: Args, name: String) -> Result<Session> {
     let node = nix::unistd::gethostname().map_err(|e| Error::text(format!("cannot tell the host name: {e}")))?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     #[cfg(debug_assertions)]
-    crate::steps::of(&paths.var, &args.action);
+    crate::steps::of(&paths.var, &args.action, &args.rest);
     let min = if args.debug { Level::Debug } else { Level::Info };
     let stderr = Palette::new(args.color, std::io::stderr().is_terminal(), no_color);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

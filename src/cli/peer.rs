@@ -5,6 +5,7 @@ use super::console::out;
 use crate::action::{Id, Info};
 use crate::dr;
 use crate::error::{Error, Result};
+use crate::host::btrfs;
 
 /// Answers one call.
 pub fn run(session: &Session, info: &Info) -> Result<u8> {
@@ -12,7 +13,7 @@ pub fn run(session: &Session, info: &Info) -> Result<u8> {
         return Err(Error::Usage(format!("{} takes one service: svcmgr -s NAME {}", info.name, info.name)));
     };
     let log = session.logger(name, session.console.clone());
-    match info.id {
+    btrfs::keeping(&session.host, &log, || match info.id {
         Id::Gate => {
             let answer = dr::gate::serve(&session.host, &log, name, session.args.ask, &mut std::io::stdin().lock())?;
             out(&answer);
@@ -22,5 +23,5 @@ pub fn run(session: &Session, info: &Info) -> Result<u8> {
             let rid = session.args.options.rids.first().map_or("", String::as_str);
             dr::recv::serve(&session.host, &log, name, rid, session.args.epoch, &session.args.rest)
         }
-    }
+    })
 }

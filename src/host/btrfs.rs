@@ -1,16 +1,17 @@
 //! btrfs(8) as drivers see it: subvolumes and what they come of, read in two calls; the top of a filesystem, mounted while
 //! somebody works on it and no longer.
 
-use super::Cx;
 use super::facts::Mount;
 use super::lock::Lock;
+use super::{Cx, Host};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::log::Level;
+use crate::log::{Level, Logger};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -155,20 +156,20 @@ fn held() -> MutexGuard<'static, BTreeMap<PathBuf, (usize, File)>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn folder(cx: &Cx, label: &str) -> PathBuf {
-    cx.host.paths.var.join("btrfs").join(label)
+fn folder(host: &Host, label: &str) -> PathBuf {
+    host.paths.var.join("btrfs").join(label)
 }
 
 /// One process at a time mounts or unmounts; each that works there has a shared lock on the second file.
-fn locks(cx: &Cx, label: &str) -> (PathBuf, PathBuf) {
-    let at = |what: &str| cx.host.paths.var.join("lock").join(format!("btrfs.{label}.{what}"));
+fn locks(host: &Host, label: &str) -> (PathBuf, PathBuf) {
+    let at = |what: &str| host.paths.var.join("lock").join(format!("btrfs.{label}.{what}"));
     (at("mount"), at("use"))
 }
 
 /// Mounts the top of the filesystem with this label, if nobody has. It stays until as many calls of [`let_go`]. `said`: the
 /// level of that in the log.
 pub fn hold(cx: &Cx, label: &str, said: Level) -> Result<Top> {
-    let dir = folder(cx, label);
+    let dir = folder(cx.host, label);
     let top = Top { dir: dir.to_string_lossy().into_owned() };
     let mut held = held();
     if let Some((count, _)) = held.get_mut(&dir) {
@@ -176,7 +177,7 @@ pub fn hold(cx: &Cx, label: &str, said: Level) -> Result<Top> {
         return Ok(top);
     }
     let devices = devices(cx, label)?;
-    let (mount, using) = locks(cx, label);
+    let (mount, using) = locks(cx.host, label);
     let _one = Lock::wait(&mount, OTHERS)?;
     cx.host.facts.forget();
     match cx.host.facts.mount_at(&top.dir) {
@@ -199,36 +200,59 @@ pub fn hold(cx: &Cx, label: &str, said: Level) -> Result<Top> {
     Ok(top)
 }
 
+/// What is held stays mounted until [`keeping`] ends.
+static KEEPING: AtomicBool = AtomicBool::new(false);
+
+/// Does one thing that has many steps with the same filesystems: what one of them has let go of stays mounted for the
+/// next, until all is done. Not for what starts or stops a service, whose disks must be free in between.
+pub fn keeping<T>(host: &Host, log: &Logger, work: impl FnOnce() -> T) -> T {
+    KEEPING.store(true, Ordering::SeqCst);
+    let done = work();
+    KEEPING.store(false, Ordering::SeqCst);
+    let idle: Vec<PathBuf> = held().iter().filter(|(_, (count, _))| *count == 0).map(|(dir, _)| dir.clone()).collect();
+    for dir in idle {
+        held().remove(&dir);
+        leave(host, log, &dir);
+    }
+    done
+}
+
 /// Undoes one [`hold`]: who is the last on this node unmounts it.
 pub fn let_go(cx: &Cx, label: &str) {
-    let dir = folder(cx, label);
+    let dir = folder(cx.host, label);
     let mut held = held();
-    match held.get_mut(&dir) {
-        Some((count, _)) if *count > 1 => *count -= 1,
-        Some(_) => _ = held.remove(&dir),
-        None => return,
+    let Some((count, _)) = held.get_mut(&dir) else { return };
+    *count = count.saturating_sub(1);
+    if *count == 0 && !KEEPING.load(Ordering::SeqCst) {
+        held.remove(&dir);
+        leave(cx.host, cx.log, &dir);
     }
-    if held.contains_key(&dir) {
-        return;
-    }
-    let (mount, using) = locks(cx, label);
+}
+
+/// This process works there no more.
+fn leave(host: &Host, log: &Logger, dir: &Path) {
+    let label = dir.file_name().unwrap_or_default().to_string_lossy();
+    let (mount, using) = locks(host, &label);
     let Ok(_one) = Lock::wait(&mount, OTHERS) else { return };
     let last = File::open(&using).is_ok_and(|file| file.try_lock().is_ok());
     if last {
         // in use by nobody of ours: whoever keeps it mounted otherwise is not in the way
-        cx.run_quiet(&Cmd::change(["umount", &dir.to_string_lossy()]));
+        let cmd = Cmd::change(["umount", &dir.to_string_lossy()]);
+        log.debug(cmd.line());
+        host.runner.run(&cmd);
+        host.facts.forget();
     }
 }
 
 /// Unmounts the top of the filesystem with this label, which a process that was killed has left. The error: somebody is
 /// still at work there.
 pub fn unmount(cx: &Cx, label: &str) -> Result<()> {
-    let dir = folder(cx, label);
+    let dir = folder(cx.host, label);
     cx.host.facts.forget();
     if held().contains_key(&dir) || cx.host.facts.mount_at(&dir.to_string_lossy()).is_none() {
         return Ok(());
     }
-    let (mount, using) = locks(cx, label);
+    let (mount, using) = locks(cx.host, label);
     let _one = Lock::wait(&mount, OTHERS)?;
     let in_use = File::open(&using).is_ok_and(|file| file.try_lock().is_err());
     let done = if in_use { Err(Error::text("a sync is at work there")) } else { change(cx, &["umount", &dir.to_string_lossy()]) };
