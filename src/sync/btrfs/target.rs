@@ -295,7 +295,7 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> 
     Ok(into)
 }
 
-/// All that was sent has arrived.
+/// All that was sent has arrived, and is on the disk: what `btrfs receive` has ended with is whole before its data are.
 fn all_there(cx: &Cx, spots: &[Spot], image: &str) -> Result<()> {
     let images: Vec<&str> = image.split(',').collect();
     if images.len() != spots.len() {
@@ -306,7 +306,7 @@ fn all_there(cx: &Cx, spots: &[Spot], image: &str) -> Result<()> {
             return Err(Error::text(format!("the snapshot {image} of {} has not arrived: send again", spot.name)));
         }
     }
-    Ok(())
+    spots.iter().try_for_each(|spot| spot.flush(cx))
 }
 
 #[cfg(test)]
