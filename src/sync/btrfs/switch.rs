@@ -68,8 +68,9 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
 /// Removes data that others have taken the place of; what is nowhere else of them is kept.
 fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str) -> Result<()> {
     let inside = all.iter().any(|s| s.path.starts_with(&format!("{}/", old.path)));
-    // a copy that nobody has written to since it was made
-    let as_made = old.read_only && old.generation == old.made;
+    // a copy that was made of a snapshot that came here, and that nobody has written to since
+    let ours = spot.snapshots(all).any(|s| old.parent.as_deref() == Some(s.uuid.as_str()));
+    let as_made = ours && old.read_only && old.generation == old.made;
     let why = if inside {
         "subvolumes are inside".to_owned()
     } else if let Err(why) = if as_made || spot.is_empty(old) { Ok(old) } else { spot.outdone(cx, all, old, image) } {
