@@ -286,7 +286,7 @@ impl SyncDriver for Btrfs {
         source::confirmed(self, cx, peer)
     }
 
-    /// A sync that was killed leaves the top mounted.
+    /// A sync that was killed leaves the top mounted: of what this node sends, or has.
     fn stopped(&self, cx: &Cx) -> Result<()> {
         let shared = self.receiver.is_some();
         self.way.src.iter().filter(|_| shared).try_for_each(|place| btrfs::unmount(cx, &place.label))
