@@ -39,6 +39,7 @@ fn take(sync: &Btrfs, cx: &Cx) -> Result<Image> {
         }
         let at = cx.host.clock.now();
         let made = spots.iter().try_for_each(|spot| {
+            prune(sync, cx, spot, &spot.list(cx)?, &Peers::read(spot))?;
             btrfs::change(cx, &["btrfs", "subvolume", "snapshot", "-r", &spot.at(&spot.subvol), &spot.at(&spot.tosend())])
         });
         let images = made.and_then(|()| spots.iter().map(|spot| image_of(cx, spot)).collect::<Result<Vec<_>>>());
@@ -141,9 +142,18 @@ pub(super) fn confirmed(sync: &Btrfs, cx: &Cx, peer: &str) -> Result<()> {
         })
     })
 }
+    // first: on a full disk nothing can be written before
+    prune(sync, cx, spot, &all, &peers)?;
 
 /// After the last transfer: the new snapshots take the place of those before, which stay as long as a peer may have
 /// them as its newest. What nobody got goes.
+/// Those go that were kept for a peer, and that none may have as its newest any more: of transfers that broke off one
+/// after the other the last one stays.
+fn prune(sync: &Btrfs, cx: &Cx, spot: &Spot, all: &[Subvolume], peers: &Peers) -> Result<()> {
+    let kept = spot.snapshots(all).filter(|s| s.path != spot.sent() && s.path != spot.tosend());
+    kept.filter(|s| peers.of(sync, s.image()).is_empty()).try_for_each(|s| spot.delete(cx, &s.path))
+}
+
 pub(super) fn release(sync: &Btrfs, cx: &Cx) {
     if let Some(arrived) = frozen::release(cx) {
         let done = sync.with(cx, &sync.way.src, |spots| spots.iter().try_for_each(|spot| rotate(sync, cx, spot, arrived)));
@@ -162,12 +172,9 @@ fn rotate(sync: &Btrfs, cx: &Cx, spot: &Spot, arrived: bool) -> Result<()> {
         // a peer that was being sent to when that broke off may have it all the same
         return if peers.knows(new.image()) && wanted(new) { spot.keep(cx, new) } else { spot.delete(cx, &new.path) };
     }
-    for old in spot.snapshots(&all).filter(|s| s.uuid != new.uuid) {
-        match (wanted(old), old.path == spot.sent()) {
-            (true, true) => spot.keep(cx, old)?,
-            (true, false) => {}
-            (false, _) => spot.delete(cx, &old.path)?,
-        }
+    prune(sync, cx, spot, &all, &peers)?;
+    if let Some(old) = spot.snapshots(&all).find(|s| s.path == spot.sent()) {
+        if wanted(old) { spot.keep(cx, old)? } else { spot.delete(cx, &old.path)? }
     }
     spot.rename(cx, &new.path, &spot.sent())
 }
