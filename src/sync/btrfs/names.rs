@@ -82,9 +82,14 @@ impl Names {
     /// The path is that of a snapshot of this sync, or of the one of 2014.
     pub(super) fn are(&self, flat: &str, path: &str) -> bool {
         let rest = path.strip_prefix(flat).and_then(|r| r.strip_prefix('@')).and_then(|r| r.strip_prefix(self.prefix.as_str()));
-        let uuid = |g: &str| !g.is_empty() && g.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        rest.is_some_and(|rest| matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(uuid))
+        rest.is_some_and(|rest| matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(is_uuid))
     }
+}
+
+/// As btrfs(8) prints one; a date is none.
+fn is_uuid(text: &str) -> bool {
+    let dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    text.len() == 36 && text.bytes().enumerate().all(|(at, b)| if dash(at) { b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
 /// Source and target of a btrfs sync.
@@ -118,9 +123,12 @@ mod tests {
     #[test]
     fn what_is_ours() {
         let plain = Names::default();
-        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", "d@sent.06485d34-51a2"));
-        assert!(!plain.are("d", "d@monday") && !plain.are("d", "e@sent") && !plain.are("d", "d@sent.x"));
+        let uuid = "06485d34-51a2-284d-88b6-8e8efb0367d1";
+        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", &plain.kept("d", uuid)));
+        for other in ["d@monday", "e@sent", "d@sent.x", "d@sent.2026-11-21", "d@sent.0a", "d@sent."] {
+            assert!(!plain.are("d", other), "{other}");
+        }
         let own = Names { prefix: "sync.2.".into() };
-        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", "0a")) && !own.are("d", "d@sent"));
+        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", uuid)) && !own.are("d", "d@sent"));
     }
 }
