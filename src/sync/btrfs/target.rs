@@ -1,7 +1,7 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
 use super::spot::{Spot, make_folder};
-use super::{Btrfs, joined, source, switch, verify};
+use super::{Btrfs, source, switch, verify};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
@@ -176,7 +176,7 @@ impl Target for Btrfs {
             spots.iter().map(|spot| Ok(witness(cx, spot, &spot.list(cx)?))).collect::<Result<Vec<_>>>()
         });
         let told: Option<Vec<String>> = told.ok()?.into_iter().collect();
-        told.map(|all| joined(all.iter().map(String::as_str)))
+        told.map(|all| all.join("\n"))
     }
 
     fn became(&self, cx: &Cx, image: &Image) -> Result<()> {
@@ -240,13 +240,14 @@ fn copy(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<String, String> {
     spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| format!("{}: {e}", spot.name))
 }
 
-/// What changes when somebody writes here, and only then. A base that somebody has destroyed is no write; where there is
+/// What changes when somebody writes here, and only then: a line as [`crate::state::replica::differ`] reads it. A base that somebody has destroyed is no write; where there is
 /// no copy any more nothing can be lost.
 fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
     let data = spot.data(all)?;
     let as_made = data.read_only && data.generation == data.made;
     let untouched = as_made || spot.untouched(cx, all, data).is_ok();
-    Some(if untouched { data.uuid.clone() } else { format!("{} {}", data.uuid, data.generation) })
+    let written = if untouched { String::new() } else { format!(" {}", data.generation) };
+    Some(format!("{}={}{written}", spot.name, data.uuid))
 }
 
 /// The error: this node knows of nothing that came here, and something is there.
