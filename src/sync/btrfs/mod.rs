@@ -101,6 +101,8 @@ struct Btrfs {
     /// The state file was written and said.
     told: AtomicBool,
 }
+    /// Before this command nothing was ever sent of one of the subvolumes here.
+    never_sent: AtomicBool,
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
     let ends = Ends::of(p)?;
@@ -159,6 +161,7 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         frozen: AtomicBool::new(false),
         told: AtomicBool::new(false),
     })
+        never_sent: AtomicBool::new(false),
 }
 
 impl Btrfs {

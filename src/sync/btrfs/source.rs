@@ -10,6 +10,7 @@ use crate::host::btrfs::{self, Subvolume};
 use crate::log::Level;
 use crate::state::replica::Image;
 use crate::sync::common::frozen;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 /// Held while the file of peers is read and changed: peers are sent to side by side.
@@ -21,6 +22,8 @@ pub(super) fn freeze(sync: &Btrfs, cx: &Cx) -> Result<()> {
     let mut held = Vec::new();
     let done = labels()
         .try_for_each(|label| btrfs::hold(cx, label, Level::Info).map(|_| held.push(label)))
+        .and_then(|()| sync.with(cx, &sync.way.src, |spots| Ok(spots.iter().any(Peers::are_unknown))))
+        .map(|unknown| sync.never_sent.store(unknown, Ordering::SeqCst))
         .and_then(|()| frozen::freeze(cx, || take(sync, cx)));
     done.inspect_err(|_| held.iter().for_each(|label| btrfs::let_go(cx, label)))
 }
@@ -36,10 +39,10 @@ fn take(sync: &Btrfs, cx: &Cx) -> Result<Image> {
             own(cx, spot, data)?;
             spot.no_other(cx)?;
             leftover(sync, cx, spot, &all)?;
+            prune(sync, cx, spot, &spot.list(cx)?, &Peers::read(spot))?;
         }
         let at = cx.host.clock.now();
         let made = spots.iter().try_for_each(|spot| {
-            prune(sync, cx, spot, &spot.list(cx)?, &Peers::read(spot))?;
             btrfs::change(cx, &["btrfs", "subvolume", "snapshot", "-r", &spot.at(&spot.subvol), &spot.at(&spot.tosend())])
         });
         let images = made.and_then(|()| spots.iter().map(|spot| image_of(cx, spot)).collect::<Result<Vec<_>>>());
@@ -113,6 +116,20 @@ fn leftover(sync: &Btrfs, cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<()>
     }
 }
 
+/// The error: `peer` has what looks sent, and from here nothing ever was. It would be replaced by what may be nothing.
+pub(super) fn no_other_disk(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str) -> Result<()> {
+    let Some((_, name)) = there.snapshots.last().filter(|_| sync.never_sent.load(Ordering::SeqCst)) else { return Ok(()) };
+    let all = spot.list(cx)?;
+    if spot.snapshots(&all).any(|s| s.path != spot.tosend()) {
+        return Ok(());
+    }
+    let (node, service, rid) = (&cx.host.node, cx.service, cx.rid);
+    Err(Error::text(format!(
+        "{peer} has {name} of {rid}, and the filesystem {} of {node} has no trace of ever having sent it: it was made anew, or its disk was replaced. nothing is sent, as {peer} may have the only copy. to go on with what {peer} has, on {node}: svcmgr -s {service} stop, then on {peer}: svcmgr -s {service} start; if all data are on {node}, on {node}: svcmgr -s {service} sync full --rid {rid}",
+        spot.label(),
+    )))
+}
+
 /// On record before the first byte: `peer` may have the snapshot of this command as its newest. Of those that it does
 /// not have, `there` says, it has none.
 pub(super) fn mark(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str) -> Result<()> {
@@ -125,7 +142,16 @@ pub(super) fn mark(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str
         }
         peers.put(sync, image, peer, new || there.has(image));
     }
+    // first: on a full disk nothing can be written before
+    prune(sync, cx, spot, &all, &peers)?;
     peers.write(spot, &all)
+}
+
+/// Those go that were kept for a peer, and that none may have as its newest any more: of transfers that broke off one
+/// after the other the last one stays.
+fn prune(sync: &Btrfs, cx: &Cx, spot: &Spot, all: &[Subvolume], peers: &Peers) -> Result<()> {
+    let kept = spot.snapshots(all).filter(|s| s.path != spot.sent() && s.path != spot.tosend());
+    kept.filter(|s| peers.of(sync, s.image()).is_empty()).try_for_each(|s| spot.delete(cx, &s.path))
 }
 
 /// `peer` has it: nothing older is its newest any more.
@@ -142,18 +168,9 @@ pub(super) fn confirmed(sync: &Btrfs, cx: &Cx, peer: &str) -> Result<()> {
         })
     })
 }
-    // first: on a full disk nothing can be written before
-    prune(sync, cx, spot, &all, &peers)?;
 
 /// After the last transfer: the new snapshots take the place of those before, which stay as long as a peer may have
 /// them as its newest. What nobody got goes.
-/// Those go that were kept for a peer, and that none may have as its newest any more: of transfers that broke off one
-/// after the other the last one stays.
-fn prune(sync: &Btrfs, cx: &Cx, spot: &Spot, all: &[Subvolume], peers: &Peers) -> Result<()> {
-    let kept = spot.snapshots(all).filter(|s| s.path != spot.sent() && s.path != spot.tosend());
-    kept.filter(|s| peers.of(sync, s.image()).is_empty()).try_for_each(|s| spot.delete(cx, &s.path))
-}
-
 pub(super) fn release(sync: &Btrfs, cx: &Cx) {
     if let Some(arrived) = frozen::release(cx) {
         let done = sync.with(cx, &sync.way.src, |spots| spots.iter().try_for_each(|spot| rotate(sync, cx, spot, arrived)));
