@@ -3,6 +3,7 @@
 mod base;
 mod names;
 mod peers;
+mod remount;
 mod send;
 mod shared;
 mod source;
@@ -100,9 +101,9 @@ struct Btrfs {
     frozen: AtomicBool,
     /// The state file was written and said.
     told: AtomicBool,
-}
     /// Before this command nothing was ever sent of one of the subvolumes here.
     never_sent: AtomicBool,
+}
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
     let ends = Ends::of(p)?;
@@ -160,8 +161,8 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         copies,
         frozen: AtomicBool::new(false),
         told: AtomicBool::new(false),
-    })
         never_sent: AtomicBool::new(false),
+    })
 }
 
 impl Btrfs {
@@ -291,8 +292,8 @@ impl SyncDriver for Btrfs {
 
     /// A sync that was killed leaves the top mounted: of what this node sends, or has.
     fn stopped(&self, cx: &Cx) -> Result<()> {
-        let shared = self.receiver.is_some();
-        self.way.src.iter().filter(|_| shared).try_for_each(|place| btrfs::unmount(cx, &place.label))
+        let places = self.way.src.iter().chain(self.places(self.side())).filter(|_| self.receiver.is_some());
+        places.map(|place| btrfs::unmount(cx, &place.label)).collect::<Vec<_>>().into_iter().collect()
     }
 
     fn target(&self) -> Option<&dyn Target> {

@@ -1,10 +1,10 @@
 //! What was received takes the place of the copy, at once; what it replaces goes, unless it has something of its own.
 
+use super::remount::remount;
 use super::spot::{Spot, make_folder};
 use crate::error::Result;
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
-use crate::host::facts::Mount;
 
 /// What was received becomes a snapshot beside the others, with all that it is. As it is read-only, it cannot be moved.
 fn settle(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
@@ -96,31 +96,4 @@ fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str)
 
 pub(super) fn writable(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
     if data.read_only { btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&data.path), "ro", "false"]) } else { Ok(()) }
-}
-
-/// Who has the old data mounted gets the new ones: an exchange does not change what is mounted.
-pub(super) fn remount(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
-    cx.host.facts.forget();
-    let mounts = cx.host.facts.mounts();
-    let top = cx.host.facts.mount_at(spot.at("").trim_end_matches('/'));
-    let old = format!("/{}", spot.next());
-    let stale = |m: &&Mount| top.as_ref().is_some_and(|t| t.dev == m.dev) && m.root.strip_suffix("//deleted").unwrap_or(&m.root) == old;
-    for mount in mounts.iter().filter(stale) {
-        const KEPT: [&str; 8] = ["ro", "noatime", "nodiratime", "relatime", "nosuid", "nodev", "noexec", "strictatime"];
-        let kept = mount.options.iter().map(String::as_str).filter(|o| KEPT.contains(o));
-        let options: Vec<String> = kept.map(str::to_owned).chain([format!("subvol=/{}", data.path)]).collect();
-        // who reads there is not in the way
-        let inside = format!("{}/", mount.target);
-        let lazily = !mounts.iter().any(|m| m.target.starts_with(&inside));
-        if let Err(e) = btrfs::change(cx, &["umount", &mount.target]) {
-            if !lazily {
-                cx.log
-                    .warning(format!("{} goes on showing the data before: {e}. umount what is below it, and mount it again", mount.target));
-                continue;
-            }
-            btrfs::change(cx, &["umount", "-l", &mount.target])?;
-        }
-        btrfs::change(cx, &["mount", "-t", "btrfs", "-o", &options.join(","), &mount.source, &mount.target])?;
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
+use super::remount::remount;
 use super::spot::{Spot, make_folder};
 use super::{Btrfs, source, switch, verify};
 use crate::error::{Error, Result};
@@ -199,7 +200,7 @@ impl Target for Btrfs {
                     Ok(is) => cx.log.warning(format!("{} is {is}, not {image}, which was sent last", spot.name)),
                     Err(why) => cx.log.warning(why),
                 }
-                switch::remount(cx, spot, data)?;
+                remount(cx, spot, data)?;
                 source::begin(self, cx, spot)?;
                 switch::writable(cx, spot, data)
             })
@@ -250,20 +251,21 @@ fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
     Some(format!("{}={}{written}", spot.name, data.uuid))
 }
 
-/// The error: this node knows of nothing that came here, and something is there.
-fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], held: &Held) -> Result<()> {
-    let Some(data) = spot.data(all).filter(|data| held.state == Some(State::None) && !spot.is_empty(data)) else { return Ok(()) };
-    if spot.bases(all).next().is_some() {
+/// The error: this node knows of nothing that came here, and something is there. A snapshot that is called as ours are
+/// proves nothing, unless it was received, or the sender has it.
+fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], base: Option<&str>, held: &Held) -> Result<()> {
+    let came = |s: &Subvolume| s.received.is_some() || base == Some(s.image());
+    if held.state != Some(State::None) || spot.bases(all).any(came) {
         return Ok(());
     }
+    let Some(what) = spot.data(all).filter(|data| !spot.is_empty(data)).or(spot.snapshots(all).next()) else { return Ok(()) };
     Err(Error::text(format!(
-        "what {} is on {node} did not come from {} of {}. nothing is received, as it would be replaced. name another dst in [{1}]; or, to keep it elsewhere, on {node}: mount -o subvolid=5 LABEL={} /mnt; mv /mnt/{path} /mnt/{path}.old   (to give it up: btrfs subvolume delete /mnt/{path})",
-        spot.name,
+        "what {label}:{path} is on {node} did not come from {} of {}. nothing is received, as it would be replaced. name another dst in [{0}]; or, to keep it elsewhere, on {node}: mount -o subvolid=5 LABEL={label} /mnt; mv /mnt/{path} /mnt/{path}.old   (to give it up: btrfs subvolume delete /mnt/{path})",
         cx.rid,
         cx.service,
-        spot.label(),
+        label = spot.label(),
         node = cx.host.node,
-        path = data.path
+        path = what.path
     )))
 }
 
@@ -272,7 +274,7 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> 
     let spot = spot.ok_or_else(|| Error::text("there is no such subvolume"))?;
     let all = spot.list(cx)?;
     spot.no_other(cx)?;
-    strange(cx, spot, &all, held)?;
+    strange(cx, spot, &all, base, held)?;
     if let Some(base) = base
         && !spot.bases(&all).any(|s| s.image() == base)
     {
