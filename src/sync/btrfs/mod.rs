@@ -106,6 +106,7 @@ struct Btrfs {
 }
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
+    names::no_rival(&p.config.impersonate(&p.config.home()).section(p.section))?;
     let ends = Ends::of(p)?;
     common::required(p, "target")?;
     Ok(Box::new(make(p, ends, common::targets(p))?))

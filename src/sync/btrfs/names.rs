@@ -2,6 +2,7 @@
 
 use crate::config::scope::Params;
 use crate::rid::kind_of;
+use crate::sync::common;
 
 /// A subvolume of the filesystem that has a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,9 +101,32 @@ fn ends(p: &Params) -> Vec<Place> {
 
 /// Those of the other btrfs syncs of the service, as the same node resolves them.
 fn others(p: &Params) -> Vec<Place> {
-    let sections = p.config.env.sections().filter(|s| s.name != p.section && kind_of(&s.name) == Some("sync"));
-    let btrfs = sections.filter(|s| p.config.text(&s.name, "type") == Some("btrfs"));
-    btrfs.flat_map(|s| ends(&p.config.section(&s.name))).collect()
+    syncs(p).filter(|other| other.section != p.section).flat_map(|other| ends(&other)).collect()
+}
+
+/// The btrfs syncs of the service, in file order.
+fn syncs<'a>(p: &Params<'a>) -> impl Iterator<Item = Params<'a>> {
+    let config = p.config;
+    let sections = config.env.sections().filter(|s| kind_of(&s.name) == Some("sync"));
+    sections.filter(|s| config.text(&s.name, "type") == Some("btrfs")).map(|s| config.section(&s.name))
+}
+
+/// The error: an earlier section has a copy in the same place on the same nodes, and each would replace the other's.
+pub(super) fn no_rival(p: &Params) -> Result<(), String> {
+    let dst = |p: &Params| {
+        let text = p.text("dst").or(p.text("src")).unwrap_or_default();
+        text.split_whitespace().filter_map(Place::parse).collect::<Vec<_>>()
+    };
+    let (own, targets) = (dst(p), common::targets(p));
+    let rivals = syncs(p).take_while(|other| other.section != p.section);
+    let same = |other: &Params| dst(other).into_iter().find(|d| own.iter().any(|o| o.overlaps(d)));
+    let rivals = rivals.filter(|other| common::targets(other).iter().any(|class| targets.contains(class)));
+    rivals.filter_map(|other| Some((other.section, same(&other)?))).next().map_or(Ok(()), |(other, place)| {
+        Err(format!(
+            "{} and {other} both have their copy in {}:{}: each would replace the other's. give {} another dst",
+            p.section, place.label, place.subvol, p.section
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -120,6 +144,9 @@ mod tests {
         assert!(of("s:a").overlaps(&of("s:a/b")) && !of("s:a").overlaps(&of("s:ab")) && !of("s:a").overlaps(&of("t:a")));
     }
 
+    use crate::config::env::EnvFile;
+    use crate::config::scope::ServiceConfig;
+    use std::sync::Arc;
     #[test]
     fn what_is_ours() {
         let plain = Names::default();
@@ -132,3 +159,20 @@ mod tests {
         assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", uuid)) && !own.are("d", "d@sent"));
     }
 }
+    #[test]
+    fn two_syncs_do_not_have_one_copy() {
+        let of = |second: &str| {
+            let text = format!(
+                "[DEFAULT]\nnodes = n1 n2\ndrpnodes = n3\n[sync#1]\ntype = btrfs\nsrc = s:a\ntarget = drpnodes\n[sync#2]\ntype = btrfs\n{second}\n"
+            );
+            let config = ServiceConfig::new(Arc::new(EnvFile::parse("svc1.env".as_ref(), text).unwrap()), "n1");
+            [no_rival(&config.section("sync#1")), no_rival(&config.section("sync#2"))]
+        };
+        let words = "sync#2 and sync#1 both have their copy in s:a: each would replace the other's. give sync#2 another dst";
+        assert_eq!(of("src = s:b\ndst = s:a\ntarget = nodes drpnodes"), [Ok(()), Err(words.into())]);
+        assert_eq!(of("src = s:b\ndst = s:a/in\ntarget = drpnodes"), [Ok(()), Err(words.into())]);
+        for fine in ["src = s:a\ntarget = nodes", "src = s:a\ndst = s:c\ntarget = drpnodes", "src = s:b\ndst = t:a\ntarget = drpnodes"] {
+            assert_eq!(of(fine), [Ok(()), Ok(())], "{fine}");
+        }
+    }
+
