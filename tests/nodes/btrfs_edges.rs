@@ -111,7 +111,7 @@ fn what_came_from_elsewhere_stays_and_edits_make_no_orphan() {
     edit(&bed, "s/^src/bwlimit = 1000\\nsrc/");
     for _ in 0..3 {
         let sync = under_way(&bed);
-        bed.sh("n3", "pkill -9 -f 'svcmgr.* recv '");
+        bed.until("n3", SOON, "pkill -9 -f 'svcmgr.* [r]ecv .* receive '");
         assert_eq!(finish(sync).code, 1);
         bed.until("n3", SOON, "! pgrep -x btrfs");
     }
@@ -142,6 +142,30 @@ fn what_came_from_elsewhere_stays_and_edits_make_no_orphan() {
     assert_eq!(update("").code, 1);
     all.push(words(&update("--abandon n3")));
     assert_eq!(sh(&bed, "n3", "top 'cat .svcmgr.svc1.sync.1.kept.*.logs/mine'"), "mine");
+
+    // another sync of one of them comes, and goes: nothing is sent whole for that
+    sh(&bed, "n3", "top btrfs subvolume delete .svcmgr.svc1.sync.1.kept.*.logs");
+    for (change, names, there) in [
+        (
+            "printf '\\n[sync#2]\\ntype = btrfs\\ntarget = drpnodes\\nsrc = svc1:data\\ndst = svc1:second\\n' >>",
+            "sync.1.",
+            "second\nsecond@sync.2.sent",
+        ),
+        ("sed -i '/sync#2/,$d'", "", "second\nsecond@sync.2.sent"),
+    ] {
+        for node in ["n1", "n3"] {
+            bed.sh(node, &format!("{change} /opt/opensvc/etc/svc1.env"));
+        }
+        sh(&bed, "n1", "top 'date +%N >logs/l'");
+        let said = update("");
+        let whole = said.stderr.lines().any(|l| l.contains("SYNC#1") && l.contains("n3: incremental"));
+        assert!(said.code == 0 && whole && !said.stderr.contains("full sync needed"), "{}", said.stderr);
+        let one = format!("data\ndata@{names}sent\n");
+        let two = format!("logs\nlogs@{names}sent");
+        assert_eq!(subvolumes(&bed, "n3"), format!("{one}{two}\n{there}"));
+        assert_eq!(subvolumes(&bed, "n1").replace("data@sync.2.sent\n", "").replace("data@sent.2026-11-21\n", ""), format!("{one}{two}"));
+        assert_eq!(bed.run("n1", "svc1 sync verify").code, 0);
+    }
 
     // the disk of the sender was replaced: the only copy is the other one
     let files = sh(&bed, "n3", "top 'md5sum data/d/big logs/l'");

@@ -79,8 +79,6 @@ struct Btrfs {
     way: Ends,
     /// What the data are on a node that is home (as this node resolves it), and on a target (as home does).
     own: Ends,
-    /// Where home has them: 2014 called the snapshots after that.
-    home: Vec<Place>,
     /// This node has the source when nothing has moved.
     at_home: bool,
     targets: Vec<Class>,
@@ -106,9 +104,9 @@ struct Btrfs {
 }
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
-    names::no_rival(&p.config.impersonate(&p.config.home()).section(p.section))?;
     let ends = Ends::of(p)?;
     common::required(p, "target")?;
+    names::no_rival(&p.config.impersonate(&p.config.home()).section(p.section))?;
     Ok(Box::new(make(p, ends, common::targets(p))?))
 }
 
@@ -147,7 +145,6 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         ));
     }
     Ok(Btrfs {
-        home: of_home.src,
         own: Ends { src: here.src, dst: of_home.dst, words: (here.words.0, of_home.words.1) },
         way,
         at_home: copies.home().is_some_and(|home| home.nodes.contains(&p.config.scope.node)),
@@ -192,12 +189,8 @@ impl Btrfs {
     fn with<T>(&self, cx: &Cx, places: &[Place], work: impl FnOnce(&[Spot]) -> Result<T>) -> Result<T> {
         let labels: Vec<&str> = places.iter().map(|p| p.label.as_str()).collect();
         btrfs::with(cx, &labels, |tops| {
-            let spots: Vec<Spot> = tops
-                .iter()
-                .zip(places)
-                .enumerate()
-                .map(|(index, (top, place))| Spot::of(cx, top, place, index, self.home.get(index), &self.names))
-                .collect();
+            let spots: Vec<Spot> =
+                tops.iter().zip(places).enumerate().map(|(index, (top, place))| Spot::of(cx, top, place, index, &self.names)).collect();
             work(&spots)
         })
     }

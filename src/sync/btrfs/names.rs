@@ -56,13 +56,16 @@ pub(super) fn places(p: &Params, key: &str, text: &str) -> Result<Vec<Place>, St
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names {
     prefix: String,
+    /// What it is when the other sync comes, or goes.
+    other: String,
 }
 
 impl Names {
     pub(super) fn of(p: &Params) -> Self {
         let own = ends(p);
         let shared = others(p).iter().any(|other| own.iter().any(|o| o.clashes(other)));
-        Self { prefix: if shared { format!("{}.", p.section.replace('#', ".")) } else { String::new() } }
+        let (own, none) = (format!("{}.", p.section.replace('#', ".")), String::new());
+        if shared { Self { prefix: own, other: none } } else { Self { prefix: none, other: own } }
     }
 
     /// On its way.
@@ -82,7 +85,16 @@ impl Names {
 
     /// The path is that of a snapshot of this sync, or of the one of 2014.
     pub(super) fn are(&self, flat: &str, path: &str) -> bool {
-        let rest = path.strip_prefix(flat).and_then(|r| r.strip_prefix('@')).and_then(|r| r.strip_prefix(self.prefix.as_str()));
+        Self::begin(&self.prefix, flat, path)
+    }
+
+    /// It was, before another sync of the same subvolume was added or taken away.
+    pub(super) fn were(&self, flat: &str, path: &str) -> bool {
+        Self::begin(&self.other, flat, path)
+    }
+
+    fn begin(prefix: &str, flat: &str, path: &str) -> bool {
+        let rest = path.strip_prefix(flat).and_then(|r| r.strip_prefix('@')).and_then(|r| r.strip_prefix(prefix));
         rest.is_some_and(|rest| matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(is_uuid))
     }
 }
@@ -132,6 +144,9 @@ pub(super) fn no_rival(p: &Params) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::env::EnvFile;
+    use crate::config::scope::ServiceConfig;
+    use std::sync::Arc;
 
     #[test]
     fn places_are_a_label_and_a_path() {
@@ -144,21 +159,6 @@ mod tests {
         assert!(of("s:a").overlaps(&of("s:a/b")) && !of("s:a").overlaps(&of("s:ab")) && !of("s:a").overlaps(&of("t:a")));
     }
 
-    use crate::config::env::EnvFile;
-    use crate::config::scope::ServiceConfig;
-    use std::sync::Arc;
-    #[test]
-    fn what_is_ours() {
-        let plain = Names::default();
-        let uuid = "06485d34-51a2-284d-88b6-8e8efb0367d1";
-        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", &plain.kept("d", uuid)));
-        for other in ["d@monday", "e@sent", "d@sent.x", "d@sent.2026-11-21", "d@sent.0a", "d@sent."] {
-            assert!(!plain.are("d", other), "{other}");
-        }
-        let own = Names { prefix: "sync.2.".into() };
-        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", uuid)) && !own.are("d", "d@sent"));
-    }
-}
     #[test]
     fn two_syncs_do_not_have_one_copy() {
         let of = |second: &str| {
@@ -176,3 +176,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_ours() {
+        let plain = Names::default();
+        let uuid = "06485d34-51a2-284d-88b6-8e8efb0367d1";
+        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", &plain.kept("d", uuid)));
+        for other in ["d@monday", "e@sent", "d@sent.x", "d@sent.2026-11-21", "d@sent.0a", "d@sent."] {
+            assert!(!plain.are("d", other), "{other}");
+        }
+        let own = Names { prefix: "sync.2.".into(), other: String::new() };
+        assert!(own.were("d", "d@sent") && !own.were("d", "d@sync.2.sent") && !own.were("d", "d@sync.1.sent"));
+        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", uuid)) && !own.are("d", "d@sent"));
+    }
+}

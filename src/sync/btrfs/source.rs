@@ -38,7 +38,8 @@ fn take(sync: &Btrfs, cx: &Cx) -> Result<Image> {
             nested(sync, cx, spot, &all, data)?;
             own(cx, spot, data)?;
             spot.no_other(cx)?;
-            leftover(sync, cx, spot, &all)?;
+            adopt(cx, spot, None)?;
+            leftover(sync, cx, spot, &spot.list(cx)?)?;
             prune(sync, cx, spot, &spot.list(cx)?, &Peers::read(spot))?;
         }
         let at = cx.host.clock.now();
@@ -196,8 +197,23 @@ fn rotate(sync: &Btrfs, cx: &Cx, spot: &Spot, arrived: bool) -> Result<()> {
     spot.rename(cx, &new.path, &spot.sent())
 }
 
+/// Snapshots of this sync get the names it has since another sync of the subvolume was added or taken away: those that
+/// its record has, and `origin`.
+fn adopt(cx: &Cx, spot: &Spot, origin: Option<&str>) -> Result<()> {
+    let (all, peers) = (spot.list(cx)?, Peers::read(spot));
+    let ours = |s: &&Subvolume| spot.was_snapshot(s) && (peers.knows(s.image()) || origin == Some(&s.uuid));
+    for one in all.iter().filter(ours) {
+        let newest = one.path.ends_with("sent") && !all.iter().any(|s| s.path == spot.sent());
+        if newest { spot.rename(cx, &one.path, &spot.sent())? } else { spot.keep(cx, one)? }
+    }
+    Ok(())
+}
+
 /// Authority has come to this node: every peer may have the snapshot that is the newest here.
 pub(super) fn begin(sync: &Btrfs, cx: &Cx, spot: &Spot) -> Result<()> {
+    let all = spot.list(cx)?;
+    // of what came here the data were made
+    adopt(cx, spot, spot.data(&all).and_then(|data| data.parent.as_deref()))?;
     let (all, mut peers) = (spot.list(cx)?, Peers::read(spot));
     let Some(sent) = spot.snapshots(&all).find(|s| s.path == spot.sent()) else { return Ok(()) };
     peers.set(sent.image(), sync.peers.clone());

@@ -52,7 +52,8 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
     if let Some(old) = all.iter().find(|s| s.path == spot.next()) {
         retire(cx, spot, &all, old, image)?;
     }
-    for old in spot.snapshots(&all).filter(|s| s.uuid != arrived.uuid) {
+    let before = |s: &&Subvolume| spot.is_snapshot(s) || (spot.was_snapshot(s) && s.received.is_some());
+    for old in all.iter().filter(before).filter(|s| s.uuid != arrived.uuid) {
         if let Err(e) = spot.delete(cx, &old.path) {
             cx.log.warning(format!("an older snapshot stays: {e}. the next sync tries again"));
             _ = (old.path == spot.sent()).then(|| spot.keep(cx, old)).transpose()?;
@@ -69,7 +70,7 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
 fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str) -> Result<()> {
     let inside = all.iter().any(|s| s.path.starts_with(&format!("{}/", old.path)));
     // a copy that was made of a snapshot that came here, and that nobody has written to since
-    let ours = spot.snapshots(all).any(|s| old.parent.as_deref() == Some(s.uuid.as_str()));
+    let ours = spot.bases(all, Some(old)).any(|s| old.parent.as_deref() == Some(s.uuid.as_str()));
     let as_made = ours && old.read_only && old.generation == old.made;
     let why = if inside {
         "subvolumes are inside".to_owned()

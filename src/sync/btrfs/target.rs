@@ -219,7 +219,7 @@ fn unknown(cx: &Cx, words: &[String]) -> Error {
 fn told(cx: &Cx, spot: &Spot) -> Result<String> {
     let all = spot.list(cx)?;
     let index = spot.index;
-    let mut text: String = spot.bases(&all).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
+    let mut text: String = spot.bases(&all, spot.data(&all)).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
     if spot.data(&all).is_some() {
         text += &match copy(cx, spot, &all) {
             Ok(image) => format!("copy {index} {image}\n"),
@@ -255,7 +255,7 @@ fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
 /// proves nothing, unless it was received, or the sender has it.
 fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], base: Option<&str>, held: &Held) -> Result<()> {
     let came = |s: &Subvolume| s.received.is_some() || base == Some(s.image());
-    if held.state != Some(State::None) || spot.bases(all).any(came) {
+    if held.state != Some(State::None) || spot.bases(all, spot.data(all)).any(came) {
         return Ok(());
     }
     let Some(what) = spot.data(all).filter(|data| !spot.is_empty(data)).or(spot.snapshots(all).next()) else { return Ok(()) };
@@ -276,7 +276,7 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> 
     spot.no_other(cx)?;
     strange(cx, spot, &all, base, held)?;
     if let Some(base) = base
-        && !spot.bases(&all).any(|s| s.image() == base)
+        && !spot.bases(&all, spot.data(&all)).any(|s| s.image() == base)
     {
         return Err(Error::text(format!("{} has no snapshot {base} on {} any more", spot.name, cx.host.node)));
     }
