@@ -132,7 +132,13 @@ pub fn devices(cx: &Cx, label: &str) -> Result<Vec<String>> {
 /// A mount point of the filesystem with this label, whatever of it is mounted there; nothing is mounted for it.
 pub fn mounted(cx: &Cx, label: &str) -> Option<Mount> {
     let devices = devices(cx, label).ok()?;
-    cx.host.facts.mounts().iter().find(|m| m.fstype == "btrfs" && devices.contains(&m.source)).cloned()
+    cx.host.facts.mounts().iter().find(|m| m.fstype == "btrfs" && is_of(&m.source, &devices)).cloned()
+}
+
+/// One of `devices` is `source`, by whatever name: a kernel says `/dev/dm-3` or `/dev/mapper/x`, as it was mounted or scanned.
+fn is_of(source: &str, devices: &[String]) -> bool {
+    let real = |name: &str| std::fs::canonicalize(name).unwrap_or_else(|_| name.into());
+    devices.iter().any(|device| device == source || real(device) == real(source))
 }
 
 /// The top of a filesystem, mounted.
@@ -181,7 +187,7 @@ pub fn hold(cx: &Cx, label: &str, said: Level) -> Result<Top> {
     let _one = Lock::wait(&mount, OTHERS)?;
     cx.host.facts.forget();
     match cx.host.facts.mount_at(&top.dir) {
-        Some(m) if m.fstype == "btrfs" && m.root == "/" && devices.contains(&m.source) => {}
+        Some(m) if m.fstype == "btrfs" && m.root == "/" && is_of(&m.source, &devices) => {}
         Some(m) => return Err(Error::text(format!("{} holds {} ({}): umount it first", top.dir, m.source, m.fstype))),
         None => {
             std::fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
@@ -296,6 +302,16 @@ pub fn exchange(cx: &Cx, one: &str, other: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_has_several_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(at("dm-7"), "").unwrap();
+        std::os::unix::fs::symlink("dm-7", at("x")).unwrap();
+        assert!(is_of(&at("dm-7"), &[at("y"), at("x")]) && is_of(&at("gone"), &[at("gone")]));
+        assert!(!is_of(&at("dm-7"), &[at("y")]) && !is_of(&at("x"), &[]));
+    }
 
     #[test]
     fn a_line_as_btrfs_prints_it() {

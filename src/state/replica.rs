@@ -130,6 +130,18 @@ pub struct Sent {
     pub why: Option<String>,
 }
 
+/// Two witnesses tell of different data. One with a line `PLACE=WHAT` for each part of the data is compared by place: a
+/// part that only one of them knows was added to the service file, or taken away.
+pub fn differ(one: &str, other: &str) -> bool {
+    fn places(text: &str) -> Option<BTreeMap<&str, &str>> {
+        text.lines().map(|line| line.rsplit_once('=')).collect::<Option<_>>().filter(|places: &BTreeMap<_, _>| !places.is_empty())
+    }
+    match (places(one), places(other)) {
+        (Some(one), Some(other)) => one.iter().any(|(place, what)| other.get(place).is_some_and(|theirs| theirs != what)),
+        _ => one != other,
+    }
+}
+
 /// The file of a replication on this node.
 pub fn path(var: &Path, service: &str, rid: &str) -> PathBuf {
     var.join(service).join(format!("{rid}.replica.json"))
@@ -158,4 +170,17 @@ pub fn read_sent(var: &Path, service: &str, rid: &str) -> BTreeMap<String, Sent>
 /// Replaces it.
 pub fn write_sent(var: &Path, service: &str, rid: &str, sent: &BTreeMap<String, Sent>) -> Result<()> {
     write_json(&sent_path(var, service, rid), sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn witnesses_are_compared_by_place() {
+        let two = "s:a=1\ns:b=2 7";
+        assert!(!differ(two, "s:b=2 7\ns:a=1") && !differ(two, "s:a=1") && !differ(two, "s:c=3\ns:b=2 7\ns:a=1"));
+        assert!(differ(two, "s:b=2 8\ns:a=1") && differ(two, "s:a=2") && differ(two, "") && differ("", two));
+        assert!(differ("untouched", "pool/a@x 5") && differ("0a", "0b") && !differ("0a", "0a"));
+    }
 }

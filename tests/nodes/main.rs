@@ -18,6 +18,7 @@ mod bed;
 mod bench_replicas;
 mod btrfs;
 mod btrfs_content;
+mod btrfs_edges;
 mod btrfs_faults;
 mod btrfs_keeps;
 mod bulk;

@@ -8,6 +8,7 @@ use crate::authority::{Learned, Refusal};
 use crate::log::Level;
 use crate::state::gate::{Answer, Question};
 use crate::state::history::Entry;
+use crate::state::replica::differ;
 use crate::sync::Class;
 use std::time::Instant;
 
@@ -178,7 +179,7 @@ fn grown(work: &Work, task: &Task, answer: &Answer) -> Option<String> {
     let (name, node, peer, rid) = (&work.service.name, &work.host.node, &task.peer, &task.res.rid);
     let held = answer.rids.get(rid)?.held.as_ref().filter(|held| held.image.round.is_none())?;
     let sent = work.here.sent.get(rid)?.get(peer).filter(|sent| sent.broken_since.is_none())?;
-    let differs = held.witness.is_some() && sent.witness.is_some() && held.witness != sent.witness;
+    let differs = held.witness.as_deref().zip(sent.witness.as_deref()).is_some_and(|(held, sent)| differ(held, sent));
     if !differs || work.id == Id::SyncFull || !round::crosses(work, task) {
         return None;
     }

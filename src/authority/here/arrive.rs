@@ -3,7 +3,7 @@
 use super::Here;
 use crate::state::authority::Known;
 use crate::state::gate::Question;
-use crate::state::replica::{Image, Replica, State};
+use crate::state::replica::{Image, Replica, State, differ};
 
 impl Here {
     /// Data that have arrived whole, as their sender says, are a replica from now on. Returns those that are not: a
@@ -104,7 +104,7 @@ impl Here {
     /// The data here are other than they were when they became this replica, and no transfer did that.
     pub fn betrayed(&self, rid: &str, witness: &str) -> bool {
         let file = self.replicas.get(rid).and_then(Known::known).filter(|f| f.node == self.node && f.state == State::Replica);
-        !self.holds() && file.and_then(|f| f.witness.as_deref()).is_some_and(|w| w != witness)
+        !self.holds() && file.and_then(|f| f.witness.as_deref()).is_some_and(|w| differ(w, witness))
     }
 
     /// Puts on record that somebody wrote to them: nothing overwrites that before someone chooses.

@@ -3,6 +3,7 @@
 mod base;
 mod names;
 mod peers;
+mod remount;
 mod send;
 mod shared;
 mod source;
@@ -78,8 +79,6 @@ struct Btrfs {
     way: Ends,
     /// What the data are on a node that is home (as this node resolves it), and on a target (as home does).
     own: Ends,
-    /// Where home has them: 2014 called the snapshots after that.
-    home: Vec<Place>,
     /// This node has the source when nothing has moved.
     at_home: bool,
     targets: Vec<Class>,
@@ -100,11 +99,14 @@ struct Btrfs {
     frozen: AtomicBool,
     /// The state file was written and said.
     told: AtomicBool,
+    /// Before this command nothing was ever sent of one of the subvolumes here.
+    never_sent: AtomicBool,
 }
 
 fn build(p: &Params) -> Result<Box<dyn SyncDriver>, Dropped> {
     let ends = Ends::of(p)?;
     common::required(p, "target")?;
+    names::no_rival(&p.config.impersonate(&p.config.home()).section(p.section))?;
     Ok(Box::new(make(p, ends, common::targets(p))?))
 }
 
@@ -143,7 +145,6 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         ));
     }
     Ok(Btrfs {
-        home: of_home.src,
         own: Ends { src: here.src, dst: of_home.dst, words: (here.words.0, of_home.words.1) },
         way,
         at_home: copies.home().is_some_and(|home| home.nodes.contains(&p.config.scope.node)),
@@ -158,6 +159,7 @@ fn make(p: &Params, way: Ends, targets: Vec<Class>) -> Result<Btrfs, String> {
         copies,
         frozen: AtomicBool::new(false),
         told: AtomicBool::new(false),
+        never_sent: AtomicBool::new(false),
     })
 }
 
@@ -187,12 +189,8 @@ impl Btrfs {
     fn with<T>(&self, cx: &Cx, places: &[Place], work: impl FnOnce(&[Spot]) -> Result<T>) -> Result<T> {
         let labels: Vec<&str> = places.iter().map(|p| p.label.as_str()).collect();
         btrfs::with(cx, &labels, |tops| {
-            let spots: Vec<Spot> = tops
-                .iter()
-                .zip(places)
-                .enumerate()
-                .map(|(index, (top, place))| Spot::of(cx, top, place, index, self.home.get(index), &self.names))
-                .collect();
+            let spots: Vec<Spot> =
+                tops.iter().zip(places).enumerate().map(|(index, (top, place))| Spot::of(cx, top, place, index, &self.names)).collect();
             work(&spots)
         })
     }
@@ -285,10 +283,10 @@ impl SyncDriver for Btrfs {
         source::confirmed(self, cx, peer)
     }
 
-    /// A sync that was killed leaves the top mounted.
+    /// A sync that was killed leaves the top mounted: of what this node sends, or has.
     fn stopped(&self, cx: &Cx) -> Result<()> {
-        let shared = self.receiver.is_some();
-        self.way.src.iter().filter(|_| shared).try_for_each(|place| btrfs::unmount(cx, &place.label))
+        let places = self.way.src.iter().chain(self.places(self.side())).filter(|_| self.receiver.is_some());
+        places.map(|place| btrfs::unmount(cx, &place.label)).collect::<Vec<_>>().into_iter().collect()
     }
 
     fn target(&self) -> Option<&dyn Target> {

@@ -2,6 +2,7 @@
 
 use crate::config::scope::Params;
 use crate::rid::kind_of;
+use crate::sync::common;
 
 /// A subvolume of the filesystem that has a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,13 +56,16 @@ pub(super) fn places(p: &Params, key: &str, text: &str) -> Result<Vec<Place>, St
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names {
     prefix: String,
+    /// What it is when the other sync comes, or goes.
+    other: String,
 }
 
 impl Names {
     pub(super) fn of(p: &Params) -> Self {
         let own = ends(p);
         let shared = others(p).iter().any(|other| own.iter().any(|o| o.clashes(other)));
-        Self { prefix: if shared { format!("{}.", p.section.replace('#', ".")) } else { String::new() } }
+        let (own, none) = (format!("{}.", p.section.replace('#', ".")), String::new());
+        if shared { Self { prefix: own, other: none } } else { Self { prefix: none, other: own } }
     }
 
     /// On its way.
@@ -81,10 +85,24 @@ impl Names {
 
     /// The path is that of a snapshot of this sync, or of the one of 2014.
     pub(super) fn are(&self, flat: &str, path: &str) -> bool {
-        let rest = path.strip_prefix(flat).and_then(|r| r.strip_prefix('@')).and_then(|r| r.strip_prefix(self.prefix.as_str()));
-        let uuid = |g: &str| !g.is_empty() && g.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        rest.is_some_and(|rest| matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(uuid))
+        Self::begin(&self.prefix, flat, path)
     }
+
+    /// It was, before another sync of the same subvolume was added or taken away.
+    pub(super) fn were(&self, flat: &str, path: &str) -> bool {
+        Self::begin(&self.other, flat, path)
+    }
+
+    fn begin(prefix: &str, flat: &str, path: &str) -> bool {
+        let rest = path.strip_prefix(flat).and_then(|r| r.strip_prefix('@')).and_then(|r| r.strip_prefix(prefix));
+        rest.is_some_and(|rest| matches!(rest, "tosend" | "sent") || rest.strip_prefix("sent.").is_some_and(is_uuid))
+    }
+}
+
+/// As btrfs(8) prints one; a date is none.
+fn is_uuid(text: &str) -> bool {
+    let dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    text.len() == 36 && text.bytes().enumerate().all(|(at, b)| if dash(at) { b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
 /// Source and target of a btrfs sync.
@@ -95,14 +113,40 @@ fn ends(p: &Params) -> Vec<Place> {
 
 /// Those of the other btrfs syncs of the service, as the same node resolves them.
 fn others(p: &Params) -> Vec<Place> {
-    let sections = p.config.env.sections().filter(|s| s.name != p.section && kind_of(&s.name) == Some("sync"));
-    let btrfs = sections.filter(|s| p.config.text(&s.name, "type") == Some("btrfs"));
-    btrfs.flat_map(|s| ends(&p.config.section(&s.name))).collect()
+    syncs(p).filter(|other| other.section != p.section).flat_map(|other| ends(&other)).collect()
+}
+
+/// The btrfs syncs of the service, in file order.
+fn syncs<'a>(p: &Params<'a>) -> impl Iterator<Item = Params<'a>> {
+    let config = p.config;
+    let sections = config.env.sections().filter(|s| kind_of(&s.name) == Some("sync"));
+    sections.filter(|s| config.text(&s.name, "type") == Some("btrfs")).map(|s| config.section(&s.name))
+}
+
+/// The error: an earlier section has a copy in the same place on the same nodes, and each would replace the other's.
+pub(super) fn no_rival(p: &Params) -> Result<(), String> {
+    let dst = |p: &Params| {
+        let text = p.text("dst").or(p.text("src")).unwrap_or_default();
+        text.split_whitespace().filter_map(Place::parse).collect::<Vec<_>>()
+    };
+    let (own, targets) = (dst(p), common::targets(p));
+    let rivals = syncs(p).take_while(|other| other.section != p.section);
+    let same = |other: &Params| dst(other).into_iter().find(|d| own.iter().any(|o| o.overlaps(d)));
+    let rivals = rivals.filter(|other| common::targets(other).iter().any(|class| targets.contains(class)));
+    rivals.filter_map(|other| Some((other.section, same(&other)?))).next().map_or(Ok(()), |(other, place)| {
+        Err(format!(
+            "{} and {other} both have their copy in {}:{}: each would replace the other's. give {} another dst",
+            p.section, place.label, place.subvol, p.section
+        ))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::env::EnvFile;
+    use crate::config::scope::ServiceConfig;
+    use std::sync::Arc;
 
     #[test]
     fn places_are_a_label_and_a_path() {
@@ -116,11 +160,32 @@ mod tests {
     }
 
     #[test]
+    fn two_syncs_do_not_have_one_copy() {
+        let of = |second: &str| {
+            let text = format!(
+                "[DEFAULT]\nnodes = n1 n2\ndrpnodes = n3\n[sync#1]\ntype = btrfs\nsrc = s:a\ntarget = drpnodes\n[sync#2]\ntype = btrfs\n{second}\n"
+            );
+            let config = ServiceConfig::new(Arc::new(EnvFile::parse("svc1.env".as_ref(), text).unwrap()), "n1");
+            [no_rival(&config.section("sync#1")), no_rival(&config.section("sync#2"))]
+        };
+        let words = "sync#2 and sync#1 both have their copy in s:a: each would replace the other's. give sync#2 another dst";
+        assert_eq!(of("src = s:b\ndst = s:a\ntarget = nodes drpnodes"), [Ok(()), Err(words.into())]);
+        assert_eq!(of("src = s:b\ndst = s:a/in\ntarget = drpnodes"), [Ok(()), Err(words.into())]);
+        for fine in ["src = s:a\ntarget = nodes", "src = s:a\ndst = s:c\ntarget = drpnodes", "src = s:b\ndst = t:a\ntarget = drpnodes"] {
+            assert_eq!(of(fine), [Ok(()), Ok(())], "{fine}");
+        }
+    }
+
+    #[test]
     fn what_is_ours() {
         let plain = Names::default();
-        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", "d@sent.06485d34-51a2"));
-        assert!(!plain.are("d", "d@monday") && !plain.are("d", "e@sent") && !plain.are("d", "d@sent.x"));
-        let own = Names { prefix: "sync.2.".into() };
-        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", "0a")) && !own.are("d", "d@sent"));
+        let uuid = "06485d34-51a2-284d-88b6-8e8efb0367d1";
+        assert!(plain.are("d", "d@tosend") && plain.are("d", "d@sent") && plain.are("d", &plain.kept("d", uuid)));
+        for other in ["d@monday", "e@sent", "d@sent.x", "d@sent.2026-11-21", "d@sent.0a", "d@sent."] {
+            assert!(!plain.are("d", other), "{other}");
+        }
+        let own = Names { prefix: "sync.2.".into(), other: String::new() };
+        assert!(own.were("d", "d@sent") && !own.were("d", "d@sync.2.sent") && !own.were("d", "d@sync.1.sent"));
+        assert!(own.are("d", &own.tosend("d")) && own.are("d", &own.kept("d", uuid)) && !own.are("d", "d@sent"));
     }
 }

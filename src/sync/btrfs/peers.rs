@@ -23,6 +23,11 @@ impl Peers {
         Self(serde_json::from_str(&text).unwrap_or_default())
     }
 
+    /// Nothing was ever sent from there.
+    pub(super) fn are_unknown(spot: &Spot) -> bool {
+        !Path::new(&file(spot)).exists()
+    }
+
     /// Writes it; of snapshots that are not among `all` nothing.
     pub(super) fn write(&self, spot: &Spot, all: &[Subvolume]) -> Result<()> {
         let there: BTreeMap<&String, &Vec<String>> = self.0.iter().filter(|(image, _)| all.iter().any(|s| s.image() == **image)).collect();

@@ -44,6 +44,9 @@ pub(super) fn send(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<Sent> {
         let (mut bytes, mut took, mut whole) = (0, Duration::ZERO, false);
         for spot in spots {
             let there = There::parse(&there, spot.index);
+            if job.mode != Mode::Full {
+                source::no_other_disk(sync, cx, spot, &there, &job.peer)?;
+            }
             source::mark(sync, cx, spot, &there, &job.peer)?;
             let plan = match job.mode {
                 Mode::Full => Plan::Whole(None),

@@ -10,6 +10,7 @@ use crate::host::btrfs::{self, Subvolume};
 use crate::log::Level;
 use crate::state::replica::Image;
 use crate::sync::common::frozen;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 /// Held while the file of peers is read and changed: peers are sent to side by side.
@@ -21,6 +22,8 @@ pub(super) fn freeze(sync: &Btrfs, cx: &Cx) -> Result<()> {
     let mut held = Vec::new();
     let done = labels()
         .try_for_each(|label| btrfs::hold(cx, label, Level::Info).map(|_| held.push(label)))
+        .and_then(|()| sync.with(cx, &sync.way.src, |spots| Ok(spots.iter().any(Peers::are_unknown))))
+        .map(|unknown| sync.never_sent.store(unknown, Ordering::SeqCst))
         .and_then(|()| frozen::freeze(cx, || take(sync, cx)));
     done.inspect_err(|_| held.iter().for_each(|label| btrfs::let_go(cx, label)))
 }
@@ -35,7 +38,9 @@ fn take(sync: &Btrfs, cx: &Cx) -> Result<Image> {
             nested(sync, cx, spot, &all, data)?;
             own(cx, spot, data)?;
             spot.no_other(cx)?;
-            leftover(sync, cx, spot, &all)?;
+            adopt(cx, spot, None)?;
+            leftover(sync, cx, spot, &spot.list(cx)?)?;
+            prune(sync, cx, spot, &spot.list(cx)?, &Peers::read(spot))?;
         }
         let at = cx.host.clock.now();
         let made = spots.iter().try_for_each(|spot| {
@@ -112,6 +117,20 @@ fn leftover(sync: &Btrfs, cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<()>
     }
 }
 
+/// The error: `peer` has what looks sent, and from here nothing ever was. It would be replaced by what may be nothing.
+pub(super) fn no_other_disk(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str) -> Result<()> {
+    let Some((_, name)) = there.snapshots.last().filter(|_| sync.never_sent.load(Ordering::SeqCst)) else { return Ok(()) };
+    let all = spot.list(cx)?;
+    if spot.snapshots(&all).any(|s| s.path != spot.tosend()) {
+        return Ok(());
+    }
+    let (node, service, rid) = (&cx.host.node, cx.service, cx.rid);
+    Err(Error::text(format!(
+        "{peer} has {name} of {rid}, and the filesystem {} of {node} has no trace of ever having sent it: it was made anew, or its disk was replaced. nothing is sent, as {peer} may have the only copy. to go on with what {peer} has, on {node}: svcmgr -s {service} stop, then on {peer}: svcmgr -s {service} start; if all data are on {node}, on {node}: svcmgr -s {service} sync full --rid {rid}",
+        spot.label(),
+    )))
+}
+
 /// On record before the first byte: `peer` may have the snapshot of this command as its newest. Of those that it does
 /// not have, `there` says, it has none.
 pub(super) fn mark(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str) -> Result<()> {
@@ -124,7 +143,16 @@ pub(super) fn mark(sync: &Btrfs, cx: &Cx, spot: &Spot, there: &There, peer: &str
         }
         peers.put(sync, image, peer, new || there.has(image));
     }
+    // first: on a full disk nothing can be written before
+    prune(sync, cx, spot, &all, &peers)?;
     peers.write(spot, &all)
+}
+
+/// Those go that were kept for a peer, and that none may have as its newest any more: of transfers that broke off one
+/// after the other the last one stays.
+fn prune(sync: &Btrfs, cx: &Cx, spot: &Spot, all: &[Subvolume], peers: &Peers) -> Result<()> {
+    let kept = spot.snapshots(all).filter(|s| s.path != spot.sent() && s.path != spot.tosend());
+    kept.filter(|s| peers.of(sync, s.image()).is_empty()).try_for_each(|s| spot.delete(cx, &s.path))
 }
 
 /// `peer` has it: nothing older is its newest any more.
@@ -162,18 +190,30 @@ fn rotate(sync: &Btrfs, cx: &Cx, spot: &Spot, arrived: bool) -> Result<()> {
         // a peer that was being sent to when that broke off may have it all the same
         return if peers.knows(new.image()) && wanted(new) { spot.keep(cx, new) } else { spot.delete(cx, &new.path) };
     }
-    for old in spot.snapshots(&all).filter(|s| s.uuid != new.uuid) {
-        match (wanted(old), old.path == spot.sent()) {
-            (true, true) => spot.keep(cx, old)?,
-            (true, false) => {}
-            (false, _) => spot.delete(cx, &old.path)?,
-        }
+    prune(sync, cx, spot, &all, &peers)?;
+    if let Some(old) = spot.snapshots(&all).find(|s| s.path == spot.sent()) {
+        if wanted(old) { spot.keep(cx, old)? } else { spot.delete(cx, &old.path)? }
     }
     spot.rename(cx, &new.path, &spot.sent())
 }
 
+/// Snapshots of this sync get the names it has since another sync of the subvolume was added or taken away: those that
+/// its record has, and `origin`.
+fn adopt(cx: &Cx, spot: &Spot, origin: Option<&str>) -> Result<()> {
+    let (all, peers) = (spot.list(cx)?, Peers::read(spot));
+    let ours = |s: &&Subvolume| spot.was_snapshot(s) && (peers.knows(s.image()) || origin == Some(&s.uuid));
+    for one in all.iter().filter(ours) {
+        let newest = one.path.ends_with("sent") && !all.iter().any(|s| s.path == spot.sent());
+        if newest { spot.rename(cx, &one.path, &spot.sent())? } else { spot.keep(cx, one)? }
+    }
+    Ok(())
+}
+
 /// Authority has come to this node: every peer may have the snapshot that is the newest here.
 pub(super) fn begin(sync: &Btrfs, cx: &Cx, spot: &Spot) -> Result<()> {
+    let all = spot.list(cx)?;
+    // of what came here the data were made
+    adopt(cx, spot, spot.data(&all).and_then(|data| data.parent.as_deref()))?;
     let (all, mut peers) = (spot.list(cx)?, Peers::read(spot));
     let Some(sent) = spot.snapshots(&all).find(|s| s.path == spot.sent()) else { return Ok(()) };
     peers.set(sent.image(), sync.peers.clone());

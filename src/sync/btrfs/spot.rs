@@ -25,14 +25,12 @@ pub(super) struct Spot {
     /// What its snapshots are called after: its place on this node, so that no two of one filesystem have the same name.
     pub(super) flat: String,
     names: Names,
-    /// What 2014 called the newest one on a node where its place is another than at home.
-    former: Option<String>,
     /// The folder of the sync, from the top.
     folder: String,
 }
 
 impl Spot {
-    pub(super) fn of(cx: &Cx, top: &Top, place: &Place, index: usize, home: Option<&Place>, names: &Names) -> Self {
+    pub(super) fn of(cx: &Cx, top: &Top, place: &Place, index: usize, names: &Names) -> Self {
         Self {
             top: top.clone(),
             name: format!("{}:{}", place.label, place.subvol),
@@ -40,7 +38,6 @@ impl Spot {
             index,
             flat: place.flat(),
             names: names.clone(),
-            former: home.map(|h| Names::default().sent(&h.flat())).filter(|former| *former != names.sent(&place.flat())),
             folder: folder(cx),
         }
     }
@@ -128,10 +125,16 @@ impl Spot {
         all.iter().filter(|s| self.is_snapshot(s))
     }
 
-    /// What changes may be received since: its snapshots, and the one of 2014, which is nobody's any more and stays.
-    pub(super) fn bases<'a>(&'a self, all: &'a [Subvolume]) -> impl Iterator<Item = &'a Subvolume> {
-        let former = |s: &Subvolume| s.read_only && self.former.as_deref() == Some(s.path.as_str());
-        all.iter().filter(move |s| self.is_snapshot(s) || former(s))
+    /// What changes may be received since: its snapshots, and what was received and `data` were made of, whatever it is
+    /// called: 2014 named it after the place at home.
+    pub(super) fn bases<'a>(&'a self, all: &'a [Subvolume], data: Option<&'a Subvolume>) -> impl Iterator<Item = &'a Subvolume> {
+        let origin = move |s: &Subvolume| s.read_only && s.received.is_some() && data.is_some_and(|data| made_of(data, s));
+        all.iter().filter(move |s| self.is_snapshot(s) || origin(s))
+    }
+
+    /// It had a name of ours before another sync of the subvolume was added or taken away.
+    pub(super) fn was_snapshot(&self, s: &Subvolume) -> bool {
+        s.read_only && self.names.were(&self.flat, &s.path)
     }
 
     pub(super) fn is_snapshot(&self, s: &Subvolume) -> bool {
@@ -189,17 +192,17 @@ impl Spot {
 
     /// The snapshot of this sync that `data` are of, or were when it was made, as far as nobody has written to them since.
     /// The error: somebody has; or there is none.
-    pub(super) fn untouched<'a>(&'a self, cx: &Cx, all: &'a [Subvolume], data: &Subvolume) -> Result<&'a Subvolume> {
-        self.unchanged(cx, base(self.snapshots(all), data, |_| true), data)
+    pub(super) fn untouched<'a>(&'a self, cx: &Cx, all: &'a [Subvolume], data: &'a Subvolume) -> Result<&'a Subvolume> {
+        self.unchanged(cx, base(self.bases(all, Some(data)), data, |_| true), data)
     }
 
     /// The same of data that `image`, which was received, has taken the place of. A snapshot that was made of them here
     /// counts only if `image` descends from it: of another one the sender knows nothing.
-    pub(super) fn outdone<'a>(&'a self, cx: &Cx, all: &'a [Subvolume], old: &Subvolume, image: &str) -> Result<&'a Subvolume> {
+    pub(super) fn outdone<'a>(&'a self, cx: &Cx, all: &'a [Subvolume], old: &'a Subvolume, image: &str) -> Result<&'a Subvolume> {
         let incoming = format!("{}/", self.incoming());
         let received = all.iter().find(|s| s.received.as_deref() == Some(image) && s.path.starts_with(&incoming));
         let since = received.and_then(|r| r.parent.as_deref());
-        self.unchanged(cx, base(self.snapshots(all), old, |s| since == Some(s.uuid.as_str())), old)
+        self.unchanged(cx, base(self.bases(all, Some(old)), old, |s| since == Some(s.uuid.as_str())), old)
     }
 
     fn unchanged<'a>(&self, cx: &Cx, base: Option<&'a Subvolume>, data: &Subvolume) -> Result<&'a Subvolume> {

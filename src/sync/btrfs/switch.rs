@@ -1,10 +1,10 @@
 //! What was received takes the place of the copy, at once; what it replaces goes, unless it has something of its own.
 
+use super::remount::remount;
 use super::spot::{Spot, make_folder};
 use crate::error::Result;
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
-use crate::host::facts::Mount;
 
 /// What was received becomes a snapshot beside the others, with all that it is. As it is read-only, it cannot be moved.
 fn settle(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
@@ -52,7 +52,8 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
     if let Some(old) = all.iter().find(|s| s.path == spot.next()) {
         retire(cx, spot, &all, old, image)?;
     }
-    for old in spot.snapshots(&all).filter(|s| s.uuid != arrived.uuid) {
+    let before = |s: &&Subvolume| spot.is_snapshot(s) || (spot.was_snapshot(s) && s.received.is_some());
+    for old in all.iter().filter(before).filter(|s| s.uuid != arrived.uuid) {
         if let Err(e) = spot.delete(cx, &old.path) {
             cx.log.warning(format!("an older snapshot stays: {e}. the next sync tries again"));
             _ = (old.path == spot.sent()).then(|| spot.keep(cx, old)).transpose()?;
@@ -68,8 +69,9 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
 /// Removes data that others have taken the place of; what is nowhere else of them is kept.
 fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str) -> Result<()> {
     let inside = all.iter().any(|s| s.path.starts_with(&format!("{}/", old.path)));
-    // a copy that nobody has written to since it was made
-    let as_made = old.read_only && old.generation == old.made;
+    // a copy that was made of a snapshot that came here, and that nobody has written to since
+    let ours = spot.bases(all, Some(old)).any(|s| old.parent.as_deref() == Some(s.uuid.as_str()));
+    let as_made = ours && old.read_only && old.generation == old.made;
     let why = if inside {
         "subvolumes are inside".to_owned()
     } else if let Err(why) = if as_made || spot.is_empty(old) { Ok(old) } else { spot.outdone(cx, all, old, image) } {
@@ -99,31 +101,4 @@ pub(super) fn writable(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
 
 pub(super) fn read_only(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
     if data.read_only { Ok(()) } else { btrfs::change(cx, &["btrfs", "property", "set", "-ts", &spot.at(&data.path), "ro", "true"]) }
-}
-
-/// Who has the old data mounted gets the new ones: an exchange does not change what is mounted.
-pub(super) fn remount(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
-    cx.host.facts.forget();
-    let mounts = cx.host.facts.mounts();
-    let top = cx.host.facts.mount_at(spot.at("").trim_end_matches('/'));
-    let old = format!("/{}", spot.next());
-    let stale = |m: &&Mount| top.as_ref().is_some_and(|t| t.dev == m.dev) && m.root.strip_suffix("//deleted").unwrap_or(&m.root) == old;
-    for mount in mounts.iter().filter(stale) {
-        const KEPT: [&str; 8] = ["ro", "noatime", "nodiratime", "relatime", "nosuid", "nodev", "noexec", "strictatime"];
-        let kept = mount.options.iter().map(String::as_str).filter(|o| KEPT.contains(o));
-        let options: Vec<String> = kept.map(str::to_owned).chain([format!("subvol=/{}", data.path)]).collect();
-        // who reads there is not in the way
-        let inside = format!("{}/", mount.target);
-        let lazily = !mounts.iter().any(|m| m.target.starts_with(&inside));
-        if let Err(e) = btrfs::change(cx, &["umount", &mount.target]) {
-            if !lazily {
-                cx.log
-                    .warning(format!("{} goes on showing the data before: {e}. umount what is below it, and mount it again", mount.target));
-                continue;
-            }
-            btrfs::change(cx, &["umount", "-l", &mount.target])?;
-        }
-        btrfs::change(cx, &["mount", "-t", "btrfs", "-o", &options.join(","), &mount.source, &mount.target])?;
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
+use super::remount::remount;
 use super::spot::{Spot, make_folder};
-use super::{Btrfs, joined, source, switch, verify};
+use super::{Btrfs, source, switch, verify};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
@@ -176,7 +177,7 @@ impl Target for Btrfs {
             spots.iter().map(|spot| Ok(witness(cx, spot, &spot.list(cx)?))).collect::<Result<Vec<_>>>()
         });
         let told: Option<Vec<String>> = told.ok()?.into_iter().collect();
-        told.map(|all| joined(all.iter().map(String::as_str)))
+        told.map(|all| all.join("\n"))
     }
 
     fn became(&self, cx: &Cx, image: &Image) -> Result<()> {
@@ -216,7 +217,7 @@ impl Target for Btrfs {
                     Ok(is) => cx.log.warning(format!("{} is {is}, not {image}, which was sent last", spot.name)),
                     Err(why) => cx.log.warning(why),
                 }
-                switch::remount(cx, spot, data)?;
+                remount(cx, spot, data)?;
                 source::begin(self, cx, spot)?;
                 switch::writable(cx, spot, data)
             })
@@ -235,7 +236,7 @@ fn unknown(cx: &Cx, words: &[String]) -> Error {
 fn told(cx: &Cx, spot: &Spot) -> Result<String> {
     let all = spot.list(cx)?;
     let index = spot.index;
-    let mut text: String = spot.bases(&all).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
+    let mut text: String = spot.bases(&all, spot.data(&all)).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
     if spot.data(&all).is_some() {
         text += &match copy(cx, spot, &all) {
             Ok(image) => format!("copy {index} {image}\n"),
@@ -257,29 +258,31 @@ fn copy(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<String, String> {
     spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| format!("{}: {e}", spot.name))
 }
 
-/// What changes when somebody writes here, and only then. A base that somebody has destroyed is no write; where there is
+/// What changes when somebody writes here, and only then: a line as [`crate::state::replica::differ`] reads it. A base that somebody has destroyed is no write; where there is
 /// no copy any more nothing can be lost.
 fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
     let data = spot.data(all)?;
     let as_made = data.read_only && data.generation == data.made;
     let untouched = as_made || spot.untouched(cx, all, data).is_ok();
-    Some(if untouched { data.uuid.clone() } else { format!("{} {}", data.uuid, data.generation) })
+    let written = if untouched { String::new() } else { format!(" {}", data.generation) };
+    Some(format!("{}={}{written}", spot.name, data.uuid))
 }
 
-/// The error: this node knows of nothing that came here, and something is there.
-fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], held: &Held) -> Result<()> {
-    let Some(data) = spot.data(all).filter(|data| held.state == Some(State::None) && !spot.is_empty(data)) else { return Ok(()) };
-    if spot.bases(all).next().is_some() {
+/// The error: this node knows of nothing that came here, and something is there. A snapshot that is called as ours are
+/// proves nothing, unless it was received, or the sender has it.
+fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], base: Option<&str>, held: &Held) -> Result<()> {
+    let came = |s: &Subvolume| s.received.is_some() || base == Some(s.image());
+    if held.state != Some(State::None) || spot.bases(all, spot.data(all)).any(came) {
         return Ok(());
     }
+    let Some(what) = spot.data(all).filter(|data| !spot.is_empty(data)).or(spot.snapshots(all).next()) else { return Ok(()) };
     Err(Error::text(format!(
-        "what {} is on {node} did not come from {} of {}. nothing is received, as it would be replaced. name another dst in [{1}]; or, to keep it elsewhere, on {node}: mount -o subvolid=5 LABEL={} /mnt; mv /mnt/{path} /mnt/{path}.old   (to give it up: btrfs subvolume delete /mnt/{path})",
-        spot.name,
+        "what {label}:{path} is on {node} did not come from {} of {}. nothing is received, as it would be replaced. name another dst in [{0}]; or, to keep it elsewhere, on {node}: mount -o subvolid=5 LABEL={label} /mnt; mv /mnt/{path} /mnt/{path}.old   (to give it up: btrfs subvolume delete /mnt/{path})",
         cx.rid,
         cx.service,
-        spot.label(),
+        label = spot.label(),
         node = cx.host.node,
-        path = data.path
+        path = what.path
     )))
 }
 
@@ -288,9 +291,9 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> 
     let spot = spot.ok_or_else(|| Error::text("there is no such subvolume"))?;
     let all = spot.list(cx)?;
     spot.no_other(cx)?;
-    strange(cx, spot, &all, held)?;
+    strange(cx, spot, &all, base, held)?;
     if let Some(base) = base
-        && !spot.bases(&all).any(|s| s.image() == base)
+        && !spot.bases(&all, spot.data(&all)).any(|s| s.image() == base)
     {
         return Err(Error::text(format!("{} has no snapshot {base} on {} any more", spot.name, cx.host.node)));
     }
@@ -312,7 +315,7 @@ fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> 
     Ok(into)
 }
 
-/// All that was sent has arrived.
+/// All that was sent has arrived, and is on the disk: what `btrfs receive` has ended with is whole before its data are.
 fn all_there(cx: &Cx, spots: &[Spot], image: &str) -> Result<()> {
     let images: Vec<&str> = image.split(',').collect();
     if images.len() != spots.len() {
@@ -323,7 +326,7 @@ fn all_there(cx: &Cx, spots: &[Spot], image: &str) -> Result<()> {
             return Err(Error::text(format!("the snapshot {image} of {} has not arrived: send again", spot.name)));
         }
     }
-    Ok(())
+    spots.iter().try_for_each(|spot| spot.flush(cx))
 }
 
 #[cfg(test)]
