@@ -20,6 +20,7 @@ mod btrfs;
 mod btrfs_content;
 mod btrfs_faults;
 mod btrfs_keeps;
+mod btrfs_mounts;
 mod bulk;
 mod clean;
 mod copies;
