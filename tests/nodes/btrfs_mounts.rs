@@ -1,7 +1,9 @@
 //! What a service of btrfs mounts: a filesystem of several disks, never the wrong one of two, never data that stay read-only.
+//! What the sender's status says of each of its peers.
 
-use crate::bed::Nodes;
-use crate::btrfs::{TOOLS, service, sh};
+use crate::bed::{Nodes, finish};
+use crate::btrfs::{TOOLS, nodes, service, sh};
+use crate::btrfs_faults::under_way;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -73,4 +75,43 @@ fn several_disks_and_several_filesystems() {
 /// A section of a service file.
 fn section<'a>(service: &'a str, name: &str) -> &'a str {
     service.split("\n\n").find(|s| s.starts_with(&format!("[{name}]"))).unwrap()
+}
+
+/// The row of the sync on n1, with what is said below it, in one line.
+fn row(bed: &Nodes) -> String {
+    let tree = bed.sh("n1", "svc1 print status");
+    let lines = tree.lines().skip_while(|l| !l.contains(" sync#1 ")).skip(1).take_while(|l| !l.contains("- "));
+    let row = tree.lines().find(|l| l.contains(" sync#1 ")).into_iter().chain(lines);
+    let words = row.flat_map(str::split_whitespace).filter(|w| !matches!(*w, "|" | "|-" | "'-"));
+    words.collect::<Vec<_>>().join(" ") + "\n"
+}
+
+#[test]
+fn the_sender_tells_what_each_peer_lacks() {
+    let service = service("bwlimit = 1500\n").replace("drpnodes = n3", "drpnodes = n2 n3").replace("always_on = drpnodes\n", "");
+    let bed = nodes(&["n1", "n2", "n3"], &service, "256M");
+    bed.ctl("cut", &["n3"]);
+    let said = bed.run("n1", "svc1 start; mkdir /srv/svc1/data/d; svc1 sync full");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    let mut all = row(&bed);
+    bed.ctl("heal", &["n3"]);
+    bed.until("n1", SOON, "ssh n3 true");
+    bed.sh("n1", "svc1 sync update --force");
+    all += &row(&bed);
+    // n3 gets nothing for days, n2 does
+    let stamp = "'/opt/opensvc/var/sync/n3/svc1!sync#1'";
+    bed.sh("n1", &format!("cp {stamp} /run/stamp; echo '2026-01-02 03:04:05.000000' >{stamp}"));
+    all += &row(&bed);
+    bed.sh("n1", &format!("cp /run/stamp {stamp}"));
+    // what both have is gone here, and the way to n3 breaks
+    sh(&bed, "n1", "top btrfs subvolume delete data@sent");
+    let sync = under_way(&bed);
+    bed.sh("n3", "pkill -9 -f 'svcmgr.* recv '");
+    let said = finish(sync);
+    assert!(said.code == 1 && said.stderr.contains("n2: full"), "{}", said.stderr);
+    all += &row(&bed);
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("n3: full"), "{}", said.stderr);
+    all += &row(&bed);
+    crate::snapshot("btrfs_status_of_peers", &all);
 }
