@@ -49,6 +49,15 @@ impl Scope {
         self.everyone().filter(|n| **n != self.node)
     }
 
+    /// This node is in `words`: names (compared as written), `nodes`, `drpnodes`.
+    pub fn is_in(&self, words: &str) -> bool {
+        words.split_whitespace().any(|word| match word {
+            "nodes" => self.nodes.contains(&self.node),
+            "drpnodes" => self.drpnodes.contains(&self.node),
+            name => name == self.node,
+        })
+    }
+
     /// This node is on the recovery site (and not on the primary one).
     pub fn is_drp(&self) -> bool {
         self.drpnodes.contains(&self.node) && !self.nodes.contains(&self.node)

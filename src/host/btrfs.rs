@@ -1,6 +1,7 @@
 //! btrfs(8) as drivers see it: subvolumes and what they come of, read in two calls; the top of a filesystem, mounted while
 //! somebody works on it and no longer.
 
+use super::blkid::{Labelled, labelled};
 use super::facts::Mount;
 use super::lock::Lock;
 use super::{Cx, Host};
@@ -20,8 +21,6 @@ pub const NOT_INSTALLED: &str = "btrfs is not installed: install btrfs-progs";
 
 /// How long a change may take: a mount after a crash replays a log, a sync writes what there is.
 const CHANGE: Duration = Duration::from_secs(900);
-/// How long blkid may take: it looks at every disk.
-const LOOK: Duration = Duration::from_secs(20);
 /// How long another process may take to mount or to unmount.
 const OTHERS: Duration = Duration::from_secs(60);
 
@@ -103,24 +102,15 @@ pub fn devices(cx: &Cx, label: &str) -> Result<Vec<String>> {
     if !is_installed() {
         return Err(Error::text(format!("{NOT_INSTALLED} on {}", cx.host.node)));
     }
-    let out = cx.probe(&Cmd::probe(["blkid", "-o", "export", "-t", &format!("LABEL={label}")]).timeout(LOOK));
-    let text = out.text();
-    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for block in text.split("\n\n") {
-        let get = |key: &str| block.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
-        if let (Some(dev), Some(uuid), Some("btrfs")) = (get("DEVNAME"), get("UUID"), get("TYPE")) {
-            found.entry(uuid).or_default().push(dev.to_owned());
-        }
-    }
+    let found: Vec<Labelled> = labelled(cx, label).into_iter().filter(|f| f.fstype == "btrfs").collect();
     let node = &cx.host.node;
-    match (found.len(), found.pop_first()) {
-        (1, Some((_, devices))) => Ok(devices),
-        (0, _) | (_, None) => Err(Error::text(format!(
+    match found.as_slice() {
+        [one] => Ok(one.devices.clone()),
+        [] => Err(Error::text(format!(
             "no btrfs filesystem on {node} has the label {label}: is its disk there? blkid -t LABEL={label}. to name one: btrfs filesystem label DEVICE {label}"
         ))),
-        (_, Some((uuid, devices))) => {
-            let others = found.iter().map(|(uuid, devices)| format!("{} ({uuid})", devices.join(" ")));
-            let all: Vec<String> = [format!("{} ({uuid})", devices.join(" "))].into_iter().chain(others).collect();
+        several => {
+            let all: Vec<String> = several.iter().map(|f| format!("{} ({})", f.devices.join(" "), f.uuid)).collect();
             Err(Error::text(format!(
                 "several btrfs filesystems on {node} have the label {label}: {}. give the others another one: btrfs filesystem label DEVICE NAME",
                 all.join(", ")

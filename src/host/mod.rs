@@ -1,5 +1,6 @@
 //! All that a driver may touch: runner, clock, node, paths, facts of the host read once, peers.
 
+pub mod blkid;
 pub mod boot;
 pub mod btrfs;
 pub mod busy;

@@ -1,5 +1,7 @@
 //! fs: a filesystem on a mount point: ext2/3/4, xfs, btrfs subvolumes, tmpfs, bind, nfs and whatever mount(8) knows.
 
+mod device;
+
 use super::common::umount::{squeezed, umount};
 use super::{Done, Driver, Dropped, Resource};
 use crate::cmd::Cmd;
@@ -16,6 +18,8 @@ use crate::host::{Cx, Host};
 use crate::log::Level;
 use crate::report::Probe;
 use crate::status::Status;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use std::path::Path;
 use std::time::Duration;
 
@@ -44,8 +48,6 @@ const NETWORK: [&str; 8] = ["nfs", "nfs4", "cifs", "smbfs", "9pfs", "gpfs", "afs
 /// e2fsck -p of a large volume takes its time.
 const FSCK_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 const MOUNT_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long a device that is there may take to have its name.
-const APPEAR: Duration = Duration::from_secs(10);
 /// How long the kernel may take to let go of a loop device.
 const RELEASE: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,8 @@ struct Fs {
     mnt: String,
     fstype: String,
     options: String,
+    /// Always on here, also where its data are a copy that nobody may write to.
+    standby: bool,
 }
 
 fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
@@ -65,6 +69,7 @@ fn build(p: &Params) -> std::result::Result<Box<dyn Resource>, Dropped> {
         mnt: squeezed(mnt),
         fstype: p.text("type").unwrap_or_default().into(),
         options: p.text("mnt_opt").unwrap_or_default().into(),
+        standby: p.plain("always_on").is_some_and(|words| p.config.scope.is_in(words)),
     }))
 }
 
@@ -82,19 +87,8 @@ impl Fs {
         self.options.split(',').any(|o| o == "ro")
     }
 
-    /// The device of `LABEL=` and `UUID=`; the word itself otherwise.
     fn device(&self, cx: &Cx) -> Option<String> {
-        let (flag, folder, value) = match self.dev.split_once('=') {
-            Some(("LABEL", v)) => ("-L", "by-label", v),
-            Some(("UUID", v)) => ("-U", "by-uuid", v),
-            _ => return Some(self.dev.clone()),
-        };
-        let value = value.trim_matches('"');
-        if let Ok(path) = std::fs::canonicalize(format!("/dev/disk/{folder}/{value}")) {
-            return Some(path.to_string_lossy().into_owned());
-        }
-        let out = cx.probe(&Cmd::probe(["blkid", flag, value]).timeout(Duration::from_secs(20)));
-        Some(out.text().trim().to_owned()).filter(|d| out.ok() && !d.is_empty())
+        device::of(cx, &self.dev)
     }
 
     /// `mount` shows what this resource wants there. Reads mountinfo, sysfs and /dev only, never a
@@ -108,12 +102,13 @@ impl Fs {
             return true;
         }
         if dev.starts_with("/dev/") {
-            return is_same_device(&dev, &mount.source);
+            let disks = || mount.fstype == "btrfs" && device::of_one_btrfs(device::BTRFS, &dev, &mount.source);
+            return device::is_same(&dev, &mount.source) || disks();
         }
         if cx.host.facts.loops_of(&dev).iter().any(|l| l.device == mount.source) {
             return true;
         }
-        dev.starts_with('/') && is_bind_of(&cx.host.facts.mounts(), &dev, mount)
+        dev.starts_with('/') && device::is_bind_of(&cx.host.facts.mounts(), &dev, mount)
     }
 
     /// What is mounted on the mount point, also when a link leads there.
@@ -142,8 +137,11 @@ impl Fs {
             cx.log.error(why);
             Err(Error::Reported)
         };
+        if let Some(why) = device::ambiguous(cx, &self.dev) {
+            return fail(why);
+        }
         let Some(dev) = self.device(cx) else { return fail(format!("no device has {}", self.dev)) };
-        if self.has_device() && !Path::new(&dev).exists() && !appears(cx, &dev) {
+        if self.has_device() && !Path::new(&dev).exists() && !device::appears(cx, &dev) {
             return fail(format!("device does not exist {dev}"));
         }
         if let Some(other) = self.foreign(cx) {
@@ -162,7 +160,7 @@ impl Fs {
         match self.fstype.as_str() {
             "" | "none" => Ok(()),
             "ext2" | "ext3" | "ext4" => {
-                if let Some(mount) = cx.host.facts.mounts().iter().find(|m| is_same_device(&m.source, dev)) {
+                if let Some(mount) = cx.host.facts.mounts().iter().find(|m| device::is_same(&m.source, dev)) {
                     // a check of a mounted filesystem destroys it
                     cx.log.error(format!("{dev} is mounted already, on {}", mount.target));
                     return Err(Error::Reported);
@@ -188,6 +186,19 @@ impl Fs {
         }
     }
 
+    /// The error: nobody can write to the data, as to a copy that no sync has given up. A mount does not tell.
+    fn writable(&self, cx: &Cx) -> Result<()> {
+        let asked = self.fstype == "btrfs" && !self.standby && !self.wants_ro();
+        if !asked || access(self.mnt.as_str(), AccessFlags::W_OK) != Err(Errno::EROFS) {
+            return Ok(());
+        }
+        self.stop(cx)?;
+        Err(Error::text(format!(
+            "the data that {} shows on {} are read-only: a copy that is received into, or a snapshot. a sync of {} that has it as dst makes it writable; without one, mount it and: btrfs property set -ts {} ro false",
+            self.dev, cx.host.node, cx.service, self.mnt
+        )))
+    }
+
     fn mount_argv(&self, dev: &str) -> Vec<String> {
         let is_device = dev.starts_with("/dev/");
         let options: Vec<&str> = self.options.split(',').filter(|o| !(o.is_empty() || is_device && *o == "loop")).collect();
@@ -207,39 +218,6 @@ impl Fs {
         let prefix = format!("{}/", cx.host.facts.real_path(&self.mnt));
         cx.host.facts.mounts().iter().filter(|m| m.target.starts_with(&prefix)).map(|m| m.target.clone()).collect()
     }
-}
-
-/// Of a volume that LVM calls active, udev makes the names, and may be behind. Says so of one that is not active.
-fn appears(cx: &Cx, dev: &str) -> bool {
-    if !dev.starts_with("/dev/") {
-        return false;
-    }
-    let lvm = cx.host.facts.lvm(cx.host.runner.as_ref());
-    match lvm.volume(dev) {
-        Some((_, volume)) if volume.is_active() => wait_until(APPEAR, || Path::new(dev).exists()),
-        Some((vg, volume)) => {
-            cx.log.error(format!("the logical volume {} is not active. to make it so: vgchange -a y {vg}", volume.name));
-            false
-        }
-        None => false,
-    }
-}
-
-/// One device, be it by two names.
-fn is_same_device(one: &str, other: &str) -> bool {
-    let real = |path: &str| Some(path).filter(|p| p.starts_with("/dev/")).and_then(|p| std::fs::canonicalize(p).ok());
-    one == other || real(one).is_some_and(|real_one| Some(real_one) == real(other))
-}
-
-/// `mount` is a bind of folder `dev`: the same filesystem, and `dev`'s path inside it.
-fn is_bind_of(mounts: &[Mount], dev: &str, mount: &Mount) -> bool {
-    let dev = dev.trim_end_matches('/');
-    let holds = |m: &&Mount| m.target == "/" || dev == m.target || dev.strip_prefix(&m.target).is_some_and(|r| r.starts_with('/'));
-    let Some(host) = mounts.iter().filter(|m| m.target != mount.target).filter(holds).max_by_key(|m| m.target.len()) else { return false };
-    let inside = dev.strip_prefix(host.target.trim_end_matches('/')).unwrap_or(dev);
-    let path = format!("{}{inside}", host.root.trim_end_matches('/'));
-    let path = if path.is_empty() { "/" } else { &path };
-    host.dev == mount.dev && mount.root == path
 }
 
 impl Resource for Fs {
@@ -291,6 +269,7 @@ impl Resource for Fs {
             ));
             return Err(Error::Reported);
         }
+        self.writable(cx)?;
         Ok(Done::Changed)
     }
 
@@ -344,7 +323,13 @@ mod tests {
 
     #[test]
     fn a_replaced_subvolume_is_known_by_its_name() {
-        let fs = |options: &str| Fs { dev: "LABEL=s".into(), mnt: "/srv".into(), fstype: "btrfs".into(), options: options.into() };
+        let fs = |options: &str| Fs {
+            dev: "LABEL=s".into(),
+            mnt: "/srv".into(),
+            fstype: "btrfs".into(),
+            options: options.into(),
+            standby: false,
+        };
         let mounts = parse_mountinfo(
             b"1 0 0:41 /data /a rw - btrfs /dev/x rw\n2 0 0:41 /.svcmgr.s.sync.1.next.data /b rw - btrfs /dev/x rw\n\
               3 0 0:41 /data//deleted /c rw - btrfs /dev/x rw\n",
@@ -353,18 +338,5 @@ mod tests {
         assert_eq!(stale("defaults,subvol=data"), [false, true, true]);
         assert_eq!(stale("subvol=/data"), [false, true, true]);
         assert_eq!(stale("noatime"), [false, false, true]);
-    }
-
-    #[test]
-    fn binds_are_known_by_filesystem_and_path() {
-        let mounts = parse_mountinfo(
-            b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /srv rw - ext4 /dev/sdb1 rw\n\
-              3 1 8:2 /app /mnt/a rw - ext4 /dev/sdb1 rw\n4 1 8:2 /other /mnt/b rw - ext4 /dev/sdb1 rw\n5 1 8:1 /app /mnt/c rw - ext4 /dev/sda1 rw\n",
-        );
-        assert!(is_bind_of(&mounts, "/srv/app", &mounts[2]));
-        assert!(is_bind_of(&mounts, "/srv/app/", &mounts[2]));
-        assert!(!is_bind_of(&mounts, "/srv/app", &mounts[3]));
-        assert!(!is_bind_of(&mounts, "/srv/app", &mounts[4]));
-        assert!(is_bind_of(&mounts, "/app", &mounts[4]));
     }
 }

@@ -245,20 +245,10 @@ fn tell_once(lines: &mut Vec<String>, more: &[String]) {
     }
 }
 
-/// The node is in `words`: names (compared as written), `nodes`, `drpnodes`.
-fn is_member(config: &ServiceConfig, words: &str) -> bool {
-    let scope = &config.scope;
-    words.split_whitespace().any(|word| match word {
-        "nodes" => scope.nodes.contains(&scope.node),
-        "drpnodes" => scope.drpnodes.contains(&scope.node),
-        name => name == scope.node,
-    })
-}
-
 fn common(service: &Service, rid: &str, rtype: &str, body: Body) -> Result<Res, String> {
     let config = &service.config;
     let p = config.section(rid);
-    let on = |key: &str| p.plain(key).is_some_and(|words| is_member(config, words));
+    let on = |key: &str| p.plain(key).is_some_and(|words| config.scope.is_in(words));
     let flag = |key: &str| Ok::<_, String>(p.plain_boolean(key)?.unwrap_or_else(|| on(&format!("{key}_on"))));
     let all_disabled = config.plain("DEFAULT", "disable").is_some_and(|v| value::boolean(v) == Ok(true));
     let disable = all_disabled || p.boolean("disable")?.unwrap_or_else(|| on("disable_on"));

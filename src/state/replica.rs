@@ -7,6 +7,7 @@ use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// What data are to the holder's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,9 @@ pub struct Sent {
     /// A few bytes of it, as the peer has digested them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub witness: Option<String>,
+    /// Why the next transfer is of everything, although the peer had something: until one has arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<String>,
     /// A later transfer has begun and was not confirmed: when it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken_since: Option<DateTime<Local>>,
@@ -165,6 +169,17 @@ pub fn sent_path(var: &Path, service: &str, rid: &str) -> PathBuf {
 /// What peers have, by node. Nothing when it cannot be read: the peers know better.
 pub fn read_sent(var: &Path, service: &str, rid: &str) -> BTreeMap<String, Sent> {
     read_json(&sent_path(var, service, rid)).known().cloned().unwrap_or_default()
+}
+
+/// Held while the file is read and changed: peers are sent to side by side.
+static SENT: Mutex<()> = Mutex::new(());
+
+/// Changes what `peer` has.
+pub fn change_sent(var: &Path, service: &str, rid: &str, peer: &str, f: impl FnOnce(&mut Sent)) -> Result<()> {
+    let _one = SENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut peers = read_sent(var, service, rid);
+    f(peers.entry(peer.to_owned()).or_default());
+    write_sent(var, service, rid, &peers)
 }
 
 /// Replaces it.

@@ -2,15 +2,16 @@
 
 pub mod frozen;
 pub mod share;
+pub mod status;
 
 use super::schedule::Schedule;
-use super::{Class, Job, OnProgress, Progress, View, Way};
+use super::{Class, Job, OnProgress, Progress, Way};
 use crate::cmd::{End, Output, Stage, system};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::{Cx, Host};
 use crate::report::Probe;
-use crate::state::{replica, stamp};
+use crate::state::stamp;
 use crate::status::Status;
 use chrono::{DateTime, Local};
 use std::path::PathBuf;
@@ -128,15 +129,6 @@ pub fn progress(passed: u64, total: Option<u64>, took: Duration) -> String {
     let left = (total.saturating_sub(passed) as f64 / rate.max(1.0)) as u64;
     let percent = (passed.min(total) as u128 * 100 / u128::from(total)) as u64;
     format!("{} {percent}% {}/s {}:{:02}:{:02}", size(passed), size(rate as u64), left / 3600, left / 60 % 60, left % 60)
-}
-
-/// Transfers to peers that were broken off, as this node knows them, while it is the one that sends; here, that
-/// something is being received.
-pub fn unfinished(cx: &Cx, view: &View) -> Vec<String> {
-    let sends = matches!(view.avail_without_app, Status::Up | Status::Na | Status::StdbyUp);
-    let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
-    let failed = sent.into_iter().filter(|(peer, _)| sends && cx.scope.peers().any(|p| p == peer));
-    failed.filter_map(|(peer, sent)| Some(format!("last sync to {peer} failed: {}", sent.why?))).collect()
 }
 
 /// Tells who watches of what has passed, and keeps the number. `total`: what is to come in all.

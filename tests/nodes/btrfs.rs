@@ -26,7 +26,7 @@ dst = svc1:data
 
 /// Functions for the nodes' shells. `top CODE`: runs it at the top of the filesystem. `content SUBVOL`: a line for each
 /// file, and what the snapshot is everywhere.
-const TOOLS: &str = r#"
+pub const TOOLS: &str = r#"
 top() { mkdir -p /run/top; mount -t btrfs -o subvolid=5 LABEL=svc1 /run/top; (cd /run/top; eval "$@"); local rc=$?; umount /run/top; return $rc; }
 content() { top "
     cd '$1'; find . -type f -exec md5sum {} + | sort -k2

@@ -21,6 +21,7 @@ mod btrfs_content;
 mod btrfs_edges;
 mod btrfs_faults;
 mod btrfs_keeps;
+mod btrfs_mounts;
 mod bulk;
 mod clean;
 mod copies;

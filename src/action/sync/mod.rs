@@ -72,8 +72,6 @@ struct Work<'a> {
     images: Mutex<BTreeMap<String, Image>>,
     /// By peer.
     sent: Mutex<BTreeMap<String, Vec<Sending>>>,
-    /// Held while the record of what peers have is changed.
-    records: Mutex<()>,
     live: live::Live,
 }
 
@@ -203,7 +201,6 @@ impl<'a> Work<'a> {
             failures: AtomicUsize::new(0),
             images: Mutex::default(),
             sent: Mutex::default(),
-            records: Mutex::default(),
             live,
         }
     }

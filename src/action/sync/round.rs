@@ -6,7 +6,6 @@ use crate::action::call;
 use crate::error::Result;
 use crate::state::gate::{Answer, Question};
 use crate::state::replica::{self, Sent};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// What the task carries goes from one copy of the data to another: both sides keep record of it.
@@ -37,11 +36,7 @@ pub(super) fn whole(work: &Work, task: &Task, answer: &Answer) -> Result<()> {
 }
 
 fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {
-    let _one = work.records.lock().unwrap_or_else(PoisonError::into_inner);
-    let (var, name, rid) = (&work.host.paths.var, &work.service.name, &task.res.rid);
-    let mut peers = replica::read_sent(var, name, rid);
-    f(peers.entry(task.peer.clone()).or_default());
-    replica::write_sent(var, name, rid, &peers)
+    replica::change_sent(&work.host.paths.var, &work.service.name, &task.res.rid, &task.peer, f)
 }
 
 /// How long a peer may take to look at what it has just made its data: it mounts a large filesystem for that.

@@ -5,6 +5,7 @@ mod leaks;
 mod lines;
 mod sections;
 mod service;
+mod subvolumes;
 
 pub use sections::{keywords_of, types_of};
 
@@ -82,6 +83,7 @@ pub fn validate(env: &Arc<EnvFile>, service: &str, viewer: Viewer<'_>) -> Vec<Di
     keys::check(&mut check);
     leaks::check(&mut check);
     sections::check(&mut check);
+    subvolumes::check(&mut check);
     let mut found = check.found;
     found.sort_by_key(|d| (d.span, d.severity));
     found

@@ -210,3 +210,22 @@ fn whoever_may_run_it_sees_its_own_errors() {
     let found = validate(&env, "svc1", Viewer { node: "n3", host_mode: "TST" });
     assert_eq!(found.iter().map(show).collect::<Vec<_>>(), ["10:1-7 error: mnt must be set in section fs#1"]);
 }
+
+#[test]
+fn what_a_sync_replaces_is_not_mounted_by_number() {
+    let of = |dev: &str, options: &str, src: &str| {
+        let fs = format!("\n[fs#1]\ntype = btrfs\ndev = {dev}\nmnt = /srv/a\nmnt_opt = {options}\n");
+        with(&format!("{fs}\n[sync#1]\ntype = btrfs\nsrc = {src}\ntarget = drpnodes\n"))
+    };
+    let why = "each run of sync#1 puts a subvolume of another number in its place: neither a standby nor a takeover could mount it then [say it by name: subvol=PATH]";
+    assert_eq!(of("LABEL=s", "rw,subvolid=256", "o:a s:b"), [format!("15:11-26 error: subvolid=256 in section fs#1: {why}")]);
+    assert_eq!(
+        of("/dev/sdb", "subvolid=256", "s:a"),
+        [format!("15:11-23 warning: subvolid=256 in section fs#1: if /dev/sdb is a filesystem of it: {why}")]
+    );
+    for (dev, options, src) in
+        [("LABEL=s", "subvol=a", "s:a"), ("LABEL=s", "subvolid=5", "s:a"), ("LABEL=s", "subvolid=256", "t:a"), ("/dev/sdb", "rw", "s:a")]
+    {
+        assert_eq!(of(dev, options, src), [""; 0], "{dev} {options} {src}");
+    }
+}

@@ -28,6 +28,7 @@ use crate::state::replica::Image;
 use crate::state::{atomic, gate, stamp};
 use crate::status::Status;
 use crate::sync::common::frozen;
+use crate::sync::common::status::Peers;
 use chrono::{DateTime, Local};
 use names::{Names, Place};
 use spot::Spot;
@@ -233,9 +234,7 @@ impl SyncDriver for Btrfs {
         if !btrfs::is_installed() {
             return Probe::because(Status::Na, btrfs::NOT_INSTALLED);
         }
-        let mut probe = common::state_file_status(cx, "btrfs", &self.schedule);
-        probe.messages.extend(common::unfinished(cx, view));
-        probe
+        common::status::status(cx, view, "btrfs", &self.schedule, &Peers { targets: &self.targets, copies: &self.copies })
     }
 
     fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {

@@ -55,7 +55,7 @@ pub(super) fn send(sync: &Btrfs, cx: &Cx, job: &Job) -> Result<Sent> {
             if let Plan::Whole(why) = &plan {
                 whole = true;
                 if let Some(why) = why {
-                    cx.log.warning(format!("full sync needed: {why}. what {} has stays until all of the new is there", job.peer));
+                    common::status::needs_full(cx, job, why);
                 }
             }
             let begun = Instant::now();

@@ -5,6 +5,7 @@ use super::spot::{Spot, make_folder};
 use super::{Btrfs, source, switch, verify};
 use crate::error::{Error, Result};
 use crate::host::Cx;
+use crate::host::blkid;
 use crate::host::btrfs::{self, Subvolume};
 use crate::log::Level;
 use crate::state::gate::{Detail, Held};
@@ -150,16 +151,17 @@ impl Target for Btrfs {
 
     fn discard(&self, cx: &Cx) -> Result<()> {
         let places = self.places(self.side());
-        if places.iter().any(|place| btrfs::devices(cx, &place.label).is_err()) {
+        if places.iter().all(|place| blkid::labelled(cx, &place.label).is_empty()) {
             return Ok(()); // the start of what needs it says so
         }
         self.with(cx, places, |spots| {
             spots.iter().try_for_each(|spot| {
                 spot.clear_incoming(cx)?;
-                if let Some(data) = spot.data(&spot.list(cx)?).filter(|d| d.read_only) {
-                    switch::writable(cx, spot, data)?;
+                match spot.data(&spot.list(cx)?) {
+                    Some(data) => switch::writable(cx, spot, data),
+                    None if self.at_home => Ok(()),
+                    None => Err(missing(cx, spot)),
                 }
-                Ok(())
             })
         })
     }
@@ -230,6 +232,18 @@ impl Target for Btrfs {
 
 fn unknown(cx: &Cx, words: &[String]) -> Error {
     Error::text(format!("{} does not take these words for {}: {}", cx.host.node, cx.rid, words.join(" ")))
+}
+
+/// What starts elsewhere would not be what was received.
+fn missing(cx: &Cx, spot: &Spot) -> Error {
+    Error::text(format!(
+        "{} is not there on {node}, where the data of the service are by dst of [{}]: nothing is started, as it would have other data or none. correct dst: what is there is shown by mount -o subvolid=5 LABEL={label} /mnt; btrfs subvolume list /mnt. or, to begin with nothing: btrfs subvolume create /mnt/{}",
+        spot.name,
+        cx.rid,
+        spot.subvol,
+        node = cx.host.node,
+        label = spot.label(),
+    ))
 }
 
 /// What the sender wants to know of a subvolume: what [`super::base::There::parse`] reads.

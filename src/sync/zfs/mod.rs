@@ -25,6 +25,7 @@ use crate::state::replica::Image;
 use crate::state::{atomic, gate, stamp};
 use crate::status::Status;
 use crate::sync::common::frozen;
+use crate::sync::common::status::Peers;
 use chrono::{DateTime, Local};
 use names::Names;
 use std::path::PathBuf;
@@ -221,9 +222,7 @@ impl SyncDriver for Zfs {
         if !zfs::is_installed() {
             return Probe::because(Status::Na, zfs::NOT_INSTALLED);
         }
-        let mut probe = common::state_file_status(cx, "zfs", &self.schedule);
-        probe.messages.extend(common::unfinished(cx, view));
-        probe
+        common::status::status(cx, view, "zfs", &self.schedule, &Peers { targets: &self.targets, copies: &self.copies })
     }
 
     fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {

@@ -73,7 +73,7 @@ pub(super) fn send(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<Sent> {
     let what = match &plan {
         Plan::Since(_) => "incremental",
         Plan::Whole(Some(why)) => {
-            cx.log.warning(format!("full sync needed: {why}. what {} has stays until all of the new is there", job.peer));
+            common::status::needs_full(cx, job, why);
             "full"
         }
         Plan::Whole(None) => "full",

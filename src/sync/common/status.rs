@@ -1,0 +1,86 @@
+//! The state of a replication by snapshots, from what is on this node alone: the state file of 2014, and what its records
+//! and stamps say of each peer.
+
+use super::{last, state_file_status};
+use crate::authority::copies::Copies;
+use crate::host::Cx;
+use crate::report::Probe;
+use crate::state::authority::Known;
+use crate::state::replica::{self, State};
+use crate::state::stamp;
+use crate::status::Status;
+use crate::sync::schedule::Schedule;
+use crate::sync::{Class, Job, View};
+use chrono::{DateTime, Local};
+
+/// Whom a section sends to.
+pub struct Peers<'a> {
+    /// As the section says.
+    pub targets: &'a [Class],
+    /// Who has the same data as whom: of these one is sent to.
+    pub copies: &'a Copies,
+}
+
+/// The row of a section of `driver`.
+pub fn status(cx: &Cx, view: &View, driver: &str, schedule: &Schedule, peers: &Peers) -> Probe {
+    let mut probe = state_file_status(cx, driver, schedule);
+    if !sends(cx, view) {
+        return probe;
+    }
+    if probe.status == Status::Up {
+        // else the state file tells that nobody has got anything
+        probe.messages.extend(peers.of(cx).iter().filter_map(|nodes| late(cx, driver, schedule, nodes)));
+    }
+    let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
+    let known = || sent.iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == *peer));
+    probe.messages.extend(known().filter_map(|(_, sent)| Some(format!("full sync needed: {}", sent.full.as_ref()?))));
+    if !probe.messages.is_empty() && probe.status == Status::Up {
+        probe.status = Status::Warn;
+    }
+    let failed = known().filter_map(|(peer, sent)| Some(format!("last sync to {peer} failed: {}", sent.why.as_ref()?)));
+    probe.messages.extend(failed);
+    probe
+}
+
+/// This node is the one that sends: it has the service, and no copy of another's data.
+fn sends(cx: &Cx, view: &View) -> bool {
+    let own = match replica::read(&cx.host.paths.var, cx.service, cx.rid) {
+        Known::Known(own) => own.node != cx.scope.node || own.state == State::Live,
+        _ => true,
+    };
+    own && matches!(view.avail_without_app, Status::Up | Status::Na | Status::StdbyUp)
+}
+
+impl Peers<'_> {
+    /// The nodes of each copy that is sent to.
+    fn of(&self, cx: &Cx) -> Vec<Vec<String>> {
+        let own = self.copies.of_node(&cx.scope.node);
+        let peers: Vec<String> = self.targets.iter().flat_map(|class| class.peers(cx.scope)).collect();
+        let others = self.copies.list.iter().filter(|copy| Some(*copy) != own);
+        let sent_to = others.map(|copy| copy.nodes.iter().filter(|node| peers.contains(node)).cloned().collect::<Vec<_>>());
+        sent_to.filter(|nodes| !nodes.is_empty()).collect()
+    }
+}
+
+/// What is to be said of a copy that has got less than the state file tells.
+fn late(cx: &Cx, driver: &str, schedule: &Schedule, nodes: &[String]) -> Option<String> {
+    let newest = nodes.iter().filter_map(|node| last(cx, driver, node)).max();
+    schedule.late(cx.host.clock.now(), newest).then(|| needs(&nodes.join(" or "), newest))
+}
+
+fn needs(peer: &str, newest: Option<DateTime<Local>>) -> String {
+    match newest {
+        Some(at) => format!("{peer} needs update: last sync on {}", stamp::format(at)),
+        None => format!("{peer} needs update: nothing was sent there yet"),
+    }
+}
+
+/// What is to be sent to the peer of `job` is everything, for a reason that nobody expects: said, and on record until a
+/// transfer there has succeeded.
+pub fn needs_full(cx: &Cx, job: &Job, why: &str) {
+    cx.log.warning(format!("full sync needed: {why}. what {} has stays until all of the new is there", job.peer));
+    let noted = replica::change_sent(&cx.host.paths.var, cx.service, cx.rid, &job.peer, |sent| sent.full = Some(why.to_owned()));
+    if let Err(e) = noted {
+        cx.log.warning(e.to_string());
+    }
+}
