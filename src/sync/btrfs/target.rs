@@ -147,7 +147,7 @@ impl Target for Btrfs {
         })
     }
 
-    fn discard(&self, cx: &Cx) -> Result<()> {
+    fn discard(&self, cx: &Cx, _fresh: bool) -> Result<()> {
         let places = self.places(self.side());
         if places.iter().any(|place| btrfs::devices(cx, &place.label).is_err()) {
             return Ok(()); // the start of what needs it says so
