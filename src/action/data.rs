@@ -156,8 +156,9 @@ pub fn begin(run: &Run, images: &[(String, Image)]) -> Result<()> {
     for rid in desk.here.copies.rids.clone() {
         finish(&mut desk, &rid)?;
         let Some(spot) = Spot::of(&desk, &rid).filter(|_| desk.here.holds()) else { continue };
-        spot.target.discard(&spot.cx())?;
-        if let Some((_, image)) = images.iter().find(|(of, _)| *of == rid) {
+        let image = images.iter().find(|(of, _)| *of == rid);
+        spot.target.discard(&spot.cx(), image.is_some())?;
+        if let Some((_, image)) = image {
             spot.target.gained(&spot.cx(), spot.side, image);
         }
     }

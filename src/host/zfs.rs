@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub created: i64,
     /// Bytes that it alone has: of the newest one, more than 0 once the dataset was written to.
     pub used: u64,
+    /// Bytes that it shows.
+    pub refers: u64,
     /// How many hold it: it cannot be destroyed.
     pub holds: u64,
     /// The user property that was asked for.
@@ -40,6 +42,8 @@ pub struct Dataset {
     pub name: String,
     /// It is mounted.
     pub mounted: bool,
+    /// Bytes that it shows.
+    pub refers: u64,
     /// Oldest first.
     pub snapshots: Vec<Snapshot>,
 }
@@ -70,6 +74,9 @@ impl Tree {
         for line in text.lines() {
             let mut fields = line.split('\t');
             let (Some(name), Some(property), Some(value)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            if name.contains('#') {
+                continue; // a bookmark, which OpenZFS lists too
+            }
             let (dataset, snapshot) = name.split_once('@').map_or((name, None), |(d, s)| (d, Some(s)));
             let at = datasets.iter().position(|d| d.name == dataset).unwrap_or_else(|| {
                 datasets.push(Dataset { name: dataset.into(), ..Dataset::default() });
@@ -77,7 +84,9 @@ impl Tree {
             });
             let Some(one) = datasets.get_mut(at) else { continue };
             match snapshot {
-                None => one.mounted |= property == "mounted" && value == "yes",
+                None if property == "mounted" => one.mounted = value == "yes",
+                None if property == "referenced" => one.refers = value.parse().unwrap_or_default(),
+                None => {}
                 Some(snapshot) => one.take(snapshot, property, value),
             }
         }
@@ -109,6 +118,7 @@ impl Dataset {
             "creation" => last.created = value.parse().unwrap_or_default(),
             "userrefs" => last.holds = value.parse().unwrap_or_default(),
             "used" => last.used = value.parse().unwrap_or_default(),
+            "referenced" => last.refers = value.parse().unwrap_or_default(),
             property if property.contains(':') => last.mark = (value != "-").then(|| value.to_owned()),
             _ => {}
         }
@@ -117,7 +127,7 @@ impl Dataset {
 
 /// The words that list `dataset` and all below it with all snapshots; `mark` is a user property.
 pub fn query(dataset: &str, mark: &str) -> Vec<String> {
-    let properties = format!("guid,creation,used,userrefs,mounted,{mark}");
+    let properties = format!("guid,creation,used,referenced,userrefs,mounted,{mark}");
     ["zfs", "get", "-Hpr", "-o", "name,property,value", &properties, dataset].map(str::to_owned).to_vec()
 }
 
@@ -150,6 +160,23 @@ pub fn local(cx: &Cx, of: &str, names: &[&str]) -> BTreeMap<String, String> {
     text.lines().filter_map(|l| l.split_once('\t')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// A value, and where it comes from, as zfs says it: `local`, `received`, `inherited from p/d`, `default`.
+pub type Setting = (String, String);
+
+/// These properties of `dataset` and of all below it, parents first.
+pub fn settings(cx: &Cx, dataset: &str, names: &[&str]) -> BTreeMap<String, BTreeMap<String, Setting>> {
+    let out = cx.probe(&Cmd::probe(["zfs", "get", "-Hpr", "-o", "name,property,value,source", &names.join(","), dataset]));
+    let mut all: BTreeMap<String, BTreeMap<String, Setting>> = BTreeMap::new();
+    for line in out.text().lines() {
+        if let [of, name, value, source] = line.split('\t').collect::<Vec<_>>().as_slice()
+            && !of.contains(['@', '#'])
+        {
+            all.entry((*of).to_owned()).or_default().insert((*name).to_owned(), ((*value).to_owned(), (*source).to_owned()));
+        }
+    }
+    all
+}
+
 /// The dataset of which `name` is a path, or the name of one.
 pub fn dataset(cx: &Cx, name: &str) -> Result<String> {
     if !name.starts_with('/') {
@@ -178,7 +205,7 @@ pub fn quietly(cx: &Cx, argv: &[&str]) -> Result<()> {
     let cmd = Cmd::change(argv.iter().copied()).timeout(CHANGE);
     let mut why = None;
     wait_until(BUSY, || {
-        why = cx.host.runner.run(&cmd).failure().map(|stage| (stage.why(), stage.stderr.clone()));
+        why = cx.host.runner.run(&cmd).failure().map(|stage| (cause(stage), stage.stderr.clone()));
         // zfs-fuse: so it answers while the last use of the mount is not wholly over
         !why.as_ref().is_some_and(|(_, stderr)| stderr.contains("busy") || stderr.contains("I/O error"))
     });
@@ -189,18 +216,26 @@ pub fn quietly(cx: &Cx, argv: &[&str]) -> Result<()> {
     }
 }
 
+/// What went wrong: zfs says it first, and then what came of it.
+fn cause(stage: &Stage) -> String {
+    let first = stage.stderr.lines().find(|l| l.starts_with("cannot "));
+    first.map_or_else(|| stage.why(), str::to_owned)
+}
+
+/// Of `dataset` and what is below it, what is to be mounted and is not: the name, and where.
+pub fn unmounted(cx: &Cx, dataset: &str) -> Vec<(String, String)> {
+    let out = cx.probe(&Cmd::probe(["zfs", "list", "-H", "-r", "-t", "filesystem", "-o", "name,mounted,canmount,mountpoint", dataset]));
+    let text = out.text();
+    let wanted = text.lines().filter_map(|line| match line.split('\t').collect::<Vec<_>>().as_slice() {
+        [name, "no", "on", mnt] if mnt.starts_with('/') => Some(((*name).to_owned(), (*mnt).to_owned())),
+        _ => None,
+    });
+    wanted.collect()
+}
+
 /// Mounts `dataset` and what is below it, as far as they are to be mounted and are not.
 pub fn mount(cx: &Cx, dataset: &str) -> Result<()> {
-    let out = cx.probe(&Cmd::probe(["zfs", "list", "-H", "-r", "-t", "filesystem", "-o", "name,mounted,canmount,mountpoint", dataset]));
-    for line in out.text().lines() {
-        let fields: Vec<&str> = line.split('\t').collect();
-        if let [name, "no", "on", mnt] = fields.as_slice()
-            && mnt.starts_with('/')
-        {
-            change(cx, &["zfs", "mount", name])?;
-        }
-    }
-    Ok(())
+    unmounted(cx, dataset).iter().try_for_each(|(name, _)| change(cx, &["zfs", "mount", name]))
 }
 
 /// Destroys the snapshot `name` of `dataset`, with those of the same name below it if `below`, once `tag` does not hold it
@@ -247,11 +282,18 @@ mod tests {
 
     #[test]
     fn a_tree_as_zfs_prints_it() {
-        let text = "p/d\tguid\t1\np/d\tmounted\tyes\np/d@sent\tguid\t10\np/d@sent\tcreation\t1795276016\np/d@sent\tused\t0\np/d@sent\tmounted\t-\np/d@sent\tsvcmgr:svc1.sync.1\tpeers: n2\n\
+        let text = "p/d\tguid\t1\np/d\treferenced\t7\np/d\tmounted\tyes\np/d#mark\tguid\t9\np/d@sent\tguid\t10\np/d@sent\tcreation\t1795276016\np/d@sent\tused\t0\np/d@sent\tmounted\t-\np/d@sent\tsvcmgr:svc1.sync.1\tpeers: n2\n\
                     p/d@tosend\tguid\t11\np/d@tosend\tsvcmgr:svc1.sync.1\t-\np/d/sub\tguid\t2\np/d/sub\tmounted\tno\n";
         let tree = Tree::parse(text).unwrap();
         let top = tree.top().unwrap();
-        assert!(top.mounted && top.name == "p/d" && tree.datasets[1].name == "p/d/sub" && !tree.datasets[1].mounted);
+        assert!(
+            top.mounted
+                && top.name == "p/d"
+                && top.refers == 7
+                && tree.datasets.len() == 2
+                && tree.datasets[1].name == "p/d/sub"
+                && !tree.datasets[1].mounted
+        );
         let sent = Snapshot {
             name: "sent".into(),
             guid: "10".into(),

@@ -65,12 +65,18 @@ impl Zfs {
         self.there(cx).filter(|m| m.fstype != "autofs" && other(m))
     }
 
-    /// What is mounted below the mount point, deepest first; and whether it is a dataset below ours.
+    /// A dataset below ours, wherever it is mounted.
+    fn is_below(&self, mount: &Mount) -> bool {
+        dataset_of(mount).and_then(|d| d.strip_prefix(&self.dev)).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// What goes with ours, deepest first: what is mounted below the mount point, and datasets below it that are mounted
+    /// elsewhere; and whether it is such a dataset.
     fn nested(&self, cx: &Cx) -> Vec<(Mount, bool)> {
         let prefix = format!("{}/", cx.host.facts.real_path(&self.mnt));
-        let below = |m: &Mount| dataset_of(m).and_then(|d| d.strip_prefix(&self.dev)).is_some_and(|rest| rest.starts_with('/'));
         let mounts = cx.host.facts.mounts();
-        let mut nested: Vec<_> = mounts.iter().filter(|m| m.target.starts_with(&prefix)).map(|m| (m.clone(), below(m))).collect();
+        let with_it = mounts.iter().map(|m| (m, self.is_below(m))).filter(|(m, below)| *below || m.target.starts_with(&prefix));
+        let mut nested: Vec<_> = with_it.map(|(m, below)| (m.clone(), below)).collect();
         nested.sort_by(|(a, _), (b, _)| b.target.cmp(&a.target));
         nested
     }
@@ -114,7 +120,10 @@ impl Resource for Zfs {
             (Some(mount), _) if mount.is_ro() && !self.options.split(',').any(|o| o == "ro") => {
                 Probe::because(Status::Warn, "fs is not writable")
             }
-            (Some(_), _) => Probe::new(Status::Up),
+            (Some(_), _) => match zfs::unmounted(cx, &self.dev).iter().find(|(name, _)| *name != self.dev) {
+                Some((name, mnt)) => Probe::because(Status::Warn, format!("{name} is not mounted on {mnt}: start mounts it")),
+                None => Probe::new(Status::Up),
+            },
             (None, Some(other)) => Probe::because(Status::Warn, format!("{} is mounted there instead", other.source)),
             (None, None) if !zfs::is_installed() => Probe::because(Status::Na, zfs::NOT_INSTALLED),
             (None, None) => Probe::new(Status::Down),
@@ -124,6 +133,8 @@ impl Resource for Zfs {
     fn start(&self, cx: &Cx) -> Result<Done> {
         if self.mounted(cx).is_some() {
             cx.log.info(format!("fs({} {}) is already mounted", self.dev, self.mnt));
+            // who mounted it may have died before those below it
+            zfs::mount(cx, &self.dev)?;
             return Ok(Done::Already);
         }
         if !zfs::is_installed() {
@@ -173,19 +184,21 @@ impl Resource for Zfs {
                 self.mnt, other.source, other.fstype, self.dev, cx.rid
             )));
         }
-        if self.mounted(cx).is_none() {
+        let (mounted, nested) = (self.mounted(cx).is_some(), self.nested(cx));
+        if !mounted && !nested.iter().any(|(_, ours)| *ours) {
             cx.log.info(format!("fs({} {}) is already umounted", self.dev, self.mnt));
             return Ok(Done::Already);
         }
-        let nested = self.nested(cx);
         let others: Vec<&str> = nested.iter().filter(|(_, ours)| !ours).map(|(m, _)| m.target.as_str()).collect();
-        if !others.is_empty() {
+        if mounted && !others.is_empty() {
             return Err(Error::text(format!("failed to umount {}: still mounted below it: {}", self.mnt, others.join(", "))));
         }
-        for (mount, _) in &nested {
+        for (mount, _) in nested.iter().filter(|(_, ours)| *ours) {
             umount(cx, &mount.target, &["zfs", "unmount", &mount.target], || cx.host.facts.mount_at(&mount.target).is_some())?;
         }
-        umount(cx, &self.mnt, &["zfs", "unmount", &self.mnt], || self.mounted(cx).is_some())?;
+        if mounted {
+            umount(cx, &self.mnt, &["zfs", "unmount", &self.mnt], || self.mounted(cx).is_some())?;
+        }
         Ok(Done::Changed)
     }
 

@@ -71,8 +71,9 @@ pub trait Target: Send + Sync {
     /// tried again, as when the disks are not there yet.
     fn recover(&self, cx: &Cx, side: Side, image: &Image) -> Result<Recovered>;
 
-    /// Drops what was put beside the replica and is wanted by nobody any more: the service starts here.
-    fn discard(&self, _cx: &Cx) -> Result<()> {
+    /// Drops what was put beside the replica and is wanted by nobody any more: the service starts here. `fresh`: authority
+    /// comes with this start, so nobody has written to the replica since it was received.
+    fn discard(&self, _cx: &Cx, _fresh: bool) -> Result<()> {
         Ok(())
     }
 

@@ -58,6 +58,7 @@ mod writer;
 mod zfs;
 mod zfs_dies;
 mod zfs_faults;
+mod zfs_mended;
 mod zfs_pool;
 mod zfs_table;
 mod zfs_wire;

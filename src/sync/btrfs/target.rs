@@ -149,7 +149,7 @@ impl Target for Btrfs {
         })
     }
 
-    fn discard(&self, cx: &Cx) -> Result<()> {
+    fn discard(&self, cx: &Cx, _fresh: bool) -> Result<()> {
         let places = self.places(self.side());
         if places.iter().all(|place| blkid::labelled(cx, &place.label).is_empty()) {
             return Ok(()); // the start of what needs it says so

@@ -219,7 +219,7 @@ impl Target for Receiver {
         if matches!(done.state.as_str(), "applied" | "nothing") { Ok(Recovered::Whole) } else { Ok(Recovered::Lost) }
     }
 
-    fn discard(&self, cx: &Cx) -> Result<()> {
+    fn discard(&self, cx: &Cx, _fresh: bool) -> Result<()> {
         let spool = self.spool(cx);
         match std::fs::remove_dir_all(&spool) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

@@ -185,7 +185,7 @@ fn what_was_put_beside_is_dropped() {
     assert_eq!(bench.said(&stored.spool(&bench.cx()).display().to_string()), "ROOT/store/svc1/sync#1");
     std::fs::create_dir_all(bench.path("store/svc1/sync#1")).unwrap();
     std::fs::write(bench.path("store/svc1/sync#1/delta"), "x").unwrap();
-    stored.discard(&bench.cx()).unwrap();
+    stored.discard(&bench.cx(), true).unwrap();
     assert!(!Path::new(&bench.path("store/svc1/sync#1")).exists());
-    stored.discard(&bench.cx()).unwrap();
+    stored.discard(&bench.cx(), true).unwrap();
 }

@@ -25,7 +25,7 @@ pub(super) fn plan(here: &Tree, there: Option<&Tree>, names: &Names, held: Optio
             continue;
         }
         match mine.with(&candidate.guid) {
-            Some(base) => match incomplete(here, there, base) {
+            Some(base) => match incomplete(here, there, base, &names.tosend()) {
                 None => return Plan::Since(base.clone()),
                 Some(dataset) => return Plan::Whole(Some(format!("{dataset} has no snapshot on {peer} that {node} has"))),
             },
@@ -40,9 +40,21 @@ pub(super) fn plan(here: &Tree, there: Option<&Tree>, names: &Names, held: Optio
     Plan::Whole(Some(format!("{node} and {peer} have no snapshot of {} in common", mine.name)))
 }
 
-/// A dataset here that had `base`, and has no counterpart there that has it.
-fn incomplete(here: &Tree, there: &Tree, base: &Snapshot) -> Option<String> {
-    let lacks = |d: &&Dataset| d.named(&base.name).is_some_and(|b| there.datasets.iter().all(|t| t.with(&b.guid).is_none()));
+/// A dataset here that had `base`, and has no counterpart there that has it; or that never had it, while one of its name
+/// stands there: it was made again, or rolled back.
+fn incomplete(here: &Tree, there: &Tree, base: &Snapshot, tosend: &str) -> Option<String> {
+    let top = |tree: &Tree| tree.top().map_or(0, |top| top.name.len());
+    // it goes before anything is received: it came with a transfer that was broken off, or has another name here now
+    let came = |t: &Dataset| t.named(tosend).is_some() && t.named(&base.name).is_none();
+    let moves = |t: &Dataset| here.datasets.iter().filter_map(|d| d.named(&base.name)).any(|b| t.with(&b.guid).is_some());
+    let taken = |d: &Dataset| {
+        let same = |t: &&Dataset| t.name.get(top(there)..) == d.name.get(top(here)..);
+        there.datasets.iter().filter(same).any(|t| !came(t) && !moves(t))
+    };
+    let lacks = |d: &&Dataset| match d.named(&base.name) {
+        Some(b) => there.datasets.iter().all(|t| t.with(&b.guid).is_none()),
+        None => taken(d),
+    };
     here.datasets.iter().find(lacks).map(|d| d.name.clone())
 }
 
@@ -65,7 +77,7 @@ mod tests {
                 let (name, guid) = w.split_once('=').unwrap();
                 Snapshot { name: name.into(), guid: guid.into(), ..Snapshot::default() }
             };
-            Dataset { name, mounted: false, snapshots: words.map(snapshot).collect() }
+            Dataset { name, snapshots: words.map(snapshot).collect(), ..Dataset::default() }
         };
         Tree { datasets: text.split(';').map(dataset).collect() }
     }
@@ -86,10 +98,15 @@ mod tests {
         assert_eq!(both("q/d sent=2;q/d/x sent=3"), "since sent");
         assert_eq!(both("q/d sent=2 tosend=7;q/d/x sent=3"), "since sent", "the rest of a broken transfer");
         assert_eq!(both("q/d sent=2"), "whole: p/d/x has no snapshot on n2 that n1 has");
-        assert_eq!(both("q/d old=1;q/d/x sent=3"), "since old");
+        assert_eq!(both("q/d old=1;q/d/x tosend=3"), "since old", "what is new came with a broken transfer");
+        assert_eq!(both("q/d old=1;q/d/x sent=5"), "whole: p/d/x has no snapshot on n2 that n1 has");
         assert_eq!(both("q/d old=1 sent=5;q/d/x sent=6"), "whole: the snapshot that n2 has (q/d@sent) is gone on n1");
         assert_eq!(both("q/d old=1 monday=5"), "since old", "the receiver will refuse");
         assert_eq!(both("q/d"), "whole: n1 and n2 have no snapshot of p/d in common");
+        let again = |here: &str| of(&format!("p/d sent=2;{here}"), "q/d sent=2;q/d/x sent=3", State::Replica);
+        assert_eq!(again("p/d/x tosend=8"), "whole: p/d/x has no snapshot on n2 that n1 has", "made again");
+        assert_eq!(again("p/d/x tosend=8;p/d/y sent=3"), "since sent", "it was renamed, and another one has its name");
+        assert_eq!(again("p/d/z tosend=8"), "since sent", "a new one");
         assert_eq!(of("p/d sent=2 tosend=9", "q/d tosend=2", State::Replica), "since sent", "applied, not yet renamed");
         assert_eq!(of("p/d old=1 sent=2", "q/d old=1 sent=5", State::Orphan), "since old", "its writes are given up");
     }

@@ -1,9 +1,9 @@
 //! What keeps others from a copy, and a sync from what is not its copy: properties of the dataset.
 
-use super::Zfs;
+use super::{Zfs, names};
 use crate::error::{Error, Result};
 use crate::host::Cx;
-use crate::host::zfs::{self, Tree};
+use crate::host::zfs::{self, Dataset, Tree};
 use crate::state::gate::Held;
 use crate::state::replica::State;
 
@@ -21,6 +21,14 @@ const OWNER: &str = "svcmgr:copy-of";
 /// Where the value is kept that a property had.
 fn kept(property: &str) -> String {
     format!("svcmgr:was-{property}")
+}
+
+/// What is kept of a property that was not set on the dataset itself.
+const BY_ITSELF: &str = "inherit";
+
+/// It was set on the dataset itself, here or where it came from.
+fn is_own(source: &str) -> bool {
+    matches!(source, "local" | "received")
 }
 
 impl Zfs {
@@ -51,36 +59,69 @@ impl Zfs {
         )))
     }
 
-    /// Sets what keeps others from the copy, and keeps what was set before.
+    /// The error: something is below the copy that all of the new would not bring back.
+    pub(super) fn no_stranger_below(&self, cx: &Cx, tree: &Tree) -> Result<()> {
+        let Some(top) = tree.top() else { return Ok(()) };
+        let marked = zfs::settings(cx, &top.name, &[OWNER]);
+        let ours = |d: &Dataset| {
+            let mark = marked.get(&d.name).and_then(|properties| properties.get(OWNER)).is_some_and(|(_, source)| is_own(source));
+            self.recursive && (mark || d.snapshots.iter().any(|s| self.names.are(&s.name)))
+        };
+        let Some(stranger) = tree.datasets.iter().skip(1).find(|d| !ours(d)) else { return Ok(()) };
+        let (name, rid) = (&stranger.name, cx.rid);
+        let parent = top.name.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let short = name.rsplit_once('/').map_or(name.as_str(), |(_, short)| short);
+        Err(Error::text(format!(
+            "{name} on {} is below the copy and not part of {rid} of {}. nothing is received, as it would be destroyed with the copy that all of the new takes the place of. to keep it elsewhere, on {}: zfs rename {name} {parent}/{short}   (to give it up: zfs destroy -r {name})",
+            cx.host.node, cx.service, cx.host.node
+        )))
+    }
+
+    /// Sets what keeps others from the copy, and from what is below it and does not inherit that; keeps what was set before.
     pub(super) fn protect(&self, cx: &Cx, dataset: &str) -> Result<()> {
-        let now = zfs::local(cx, dataset, &[PROTECTED.map(|(name, _)| name).as_slice(), &[OWNER]].concat());
-        for (name, wanted) in PROTECTED {
-            match now.get(name) {
-                Some(value) if value == wanted => continue,
-                Some(value) => zfs::quietly(cx, &["zfs", "set", &format!("{}={value}", kept(name)), dataset])?,
-                None => {}
-            }
-            zfs::quietly(cx, &["zfs", "set", &format!("{name}={wanted}"), dataset])?;
-        }
         let mark = self.mark(cx);
-        if now.get(OWNER) == Some(&mark) { Ok(()) } else { zfs::quietly(cx, &["zfs", "set", &format!("{OWNER}={mark}"), dataset]) }
+        let asked = [PROTECTED.map(|(name, _)| name).as_slice(), &[OWNER]].concat();
+        let tree = zfs::tree(cx, dataset, &mark)?.unwrap_or_default();
+        // what somebody made below it is left alone
+        let ours = |d: &&Dataset| d.name == dataset || d.snapshots.iter().any(|s| names::of_a_sync(&s.name));
+        let all = zfs::settings(cx, dataset, &asked);
+        for of in self.scope(&tree).iter().filter(ours).map(|d| &d.name) {
+            let (top, Some(now)) = (of == dataset, all.get(of)) else { continue };
+            for (name, wanted) in PROTECTED {
+                let Some((value, source)) = now.get(name) else { continue };
+                // below it only what zfs would mount by itself, and where it could write
+                let done =
+                    if top { value == wanted && source == "local" } else { name == "canmount" || !is_own(source) || value == wanted };
+                if done || value == "-" {
+                    continue;
+                }
+                let before = if source == "local" { value } else { BY_ITSELF };
+                zfs::quietly(cx, &["zfs", "set", &format!("{}={before}", kept(name)), of])?;
+                zfs::quietly(cx, &["zfs", "set", &format!("{name}={wanted}"), of])?;
+            }
+            if now.get(OWNER).is_none_or(|(value, source)| *value != mark || source != "local") {
+                zfs::quietly(cx, &["zfs", "set", &format!("{OWNER}={mark}"), of])?;
+            }
+        }
+        Ok(())
     }
 
     /// Undoes that, and mounts what no fs section mounts.
     pub(super) fn unprotect(&self, cx: &Cx, dataset: &str) -> Result<()> {
-        if !is_protected(cx, dataset) {
-            return Ok(());
-        }
-        let before = zfs::local(cx, dataset, &PROTECTED.map(|(name, _)| kept(name)).each_ref().map(String::as_str));
-        for (name, _) in PROTECTED.iter().rev() {
-            match before.get(&kept(name)) {
-                Some(value) => {
-                    zfs::change(cx, &["zfs", "set", &format!("{name}={value}"), dataset])?;
-                    zfs::quietly(cx, &["zfs", "inherit", &kept(name), dataset])?;
+        let names = PROTECTED.map(|(name, _)| kept(name));
+        let mut changed = false;
+        for (of, before) in zfs::settings(cx, dataset, &names.each_ref().map(String::as_str)) {
+            for (name, kept) in PROTECTED.iter().map(|(name, _)| name).zip(&names).rev() {
+                let value = before.get(kept).filter(|(_, source)| source == "local").map(|(value, _)| value.as_str());
+                match value {
+                    Some(BY_ITSELF) => zfs::change(cx, &["zfs", "inherit", "-S", name, &of])?,
+                    Some(value) => zfs::change(cx, &["zfs", "set", &format!("{name}={value}"), &of])?,
+                    None => continue,
                 }
-                None => zfs::change(cx, &["zfs", "inherit", "-S", name, dataset])?,
+                zfs::quietly(cx, &["zfs", "inherit", kept, &of])?;
+                changed = true;
             }
         }
-        if self.has_fs { Ok(()) } else { zfs::mount(cx, dataset) }
+        if changed && !self.has_fs { zfs::mount(cx, dataset) } else { Ok(()) }
     }
 }

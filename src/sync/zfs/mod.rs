@@ -1,10 +1,12 @@
 //! sync.zfs: snapshots of a zfs dataset, with those below it, by zfs send and receive.
 
+mod back;
 mod base;
 mod guard;
 mod names;
 mod send;
 mod source;
+mod switch;
 mod target;
 
 use super::schedule::Schedule;
@@ -20,7 +22,6 @@ use crate::host::Cx;
 use crate::host::zfs::{self, Tree};
 use crate::report::Probe;
 use crate::resource::Dropped;
-use crate::rid::kind_of;
 use crate::state::replica::Image;
 use crate::state::{atomic, gate, stamp};
 use crate::status::Status;
@@ -66,6 +67,10 @@ struct Zfs {
     /// Bytes a second.
     bwlimit: Option<u64>,
     names: Names,
+    /// The zfs syncs of the service, this one too: each holds snapshots.
+    rids: Vec<String>,
+    /// Where the fs sections here mount which dataset.
+    mounts: Vec<(String, String)>,
     /// Which nodes share which data.
     copies: Copies,
     /// The names of the other copies.
@@ -118,8 +123,8 @@ fn make(p: &Params, (src, dst): (String, String), targets: Vec<Class>) -> Result
     let at_home = copies.home().is_some_and(|home| home.nodes.contains(&p.config.scope.node));
     let written = (ends(p)?.0, ends(&home)?.1);
     let own = if at_home { &written.0 } else { &written.1 };
-    let sections = p.config.env.sections().filter(|s| kind_of(&s.name) == Some("fs"));
-    let has_fs = sections.into_iter().any(|s| p.config.text(&s.name, "dev") == Some(own));
+    let mounts = names::mounts(p.config);
+    let has_fs = mounts.iter().any(|(mnt, dev)| dev == own || mnt == own.trim_end_matches('/'));
     Ok(Zfs {
         src,
         dst,
@@ -131,6 +136,8 @@ fn make(p: &Params, (src, dst): (String, String), targets: Vec<Class>) -> Result
         compress: p.plain("compress") == Some("zstd"),
         bwlimit: p.integer("bwlimit")?.filter(|n| *n > 0).and_then(|n| u64::try_from(n).ok()).map(|n| n * 1024),
         names: Names::of(&home),
+        rids: names::syncs(p.config),
+        mounts,
         peers: copies.others(p.section, &p.config.scope.node),
         copies,
         has_fs,
@@ -160,7 +167,16 @@ impl Zfs {
 
     /// The dataset this node sends.
     fn source(&self, cx: &Cx) -> Result<String> {
-        zfs::dataset(cx, &self.src)
+        self.dataset(cx, &self.src)
+    }
+
+    /// Of a path the dataset: what an fs section mounts there, whether it is mounted or not.
+    fn dataset(&self, cx: &Cx, written: &str) -> Result<String> {
+        let path = written.trim_end_matches('/');
+        match self.mounts.iter().find(|(mnt, _)| mnt == path) {
+            Some((_, dev)) => Ok(dev.clone()),
+            None => zfs::dataset(cx, written),
+        }
     }
 
     /// What this node lacks to do its part.

@@ -1,6 +1,6 @@
 //! What the snapshots of a sync are called, and which peers may build on them.
 
-use crate::config::scope::Params;
+use crate::config::scope::{Params, ServiceConfig};
 use crate::rid::kind_of;
 
 /// Names of 2014, with the rid before them when another sync has snapshots of the same datasets.
@@ -37,17 +37,35 @@ impl Names {
     }
 }
 
+/// Made by a sync, of this section or another, or by the one of 2014.
+pub(super) fn of_a_sync(name: &str) -> bool {
+    let plain = name.strip_prefix("sync.").and_then(|rest| rest.split_once('.')).map_or(name, |(_, plain)| plain);
+    Names::default().are(plain)
+}
+
 /// Source and target of a zfs sync.
 fn ends(p: &Params) -> Option<[String; 2]> {
     let src = p.text("src")?;
     Some([src.to_owned(), p.text("dst").unwrap_or(src).to_owned()])
 }
 
-/// Those of the other zfs syncs of the service, as the same node resolves them.
+/// The zfs syncs of the service.
+pub(super) fn syncs(config: &ServiceConfig) -> Vec<String> {
+    let sections = config.env.sections().filter(|s| kind_of(&s.name) == Some("sync"));
+    sections.filter(|s| config.text(&s.name, "type") == Some("zfs")).map(|s| s.name.clone()).collect()
+}
+
+/// What the fs sections mount where, on this node.
+pub(super) fn mounts(config: &ServiceConfig) -> Vec<(String, String)> {
+    let sections = config.env.sections().filter(|s| kind_of(&s.name) == Some("fs") && config.text(&s.name, "type") == Some("zfs"));
+    let pair = |name: &str| Some((config.text(name, "mnt")?.trim_end_matches('/').to_owned(), config.text(name, "dev")?.to_owned()));
+    sections.filter_map(|s| pair(&s.name)).collect()
+}
+
+/// Those of the others, as the same node resolves them.
 fn others(p: &Params) -> Vec<[String; 2]> {
-    let sections = p.config.env.sections().filter(|s| s.name != p.section && kind_of(&s.name) == Some("sync"));
-    let zfs = sections.filter(|s| p.config.text(&s.name, "type") == Some("zfs"));
-    zfs.filter_map(|s| ends(&p.config.section(&s.name))).collect()
+    let names = syncs(p.config);
+    names.iter().filter(|name| *name != p.section).filter_map(|name| ends(&p.config.section(name))).collect()
 }
 
 /// One is the other, or below it.
@@ -80,6 +98,9 @@ mod tests {
         assert!(plain.are("tosend") && plain.are("sent") && plain.are("sent.123") && !plain.are("sent.x") && !plain.are("monday"));
         let own = Names { prefix: "sync.2.".into() };
         assert!(own.are(&own.tosend()) && own.are(&own.kept("7")) && !own.are("sent") && !own.are("sync.1.sent"));
+        assert!(
+            ["sent", "sync.1.tosend", "sync.2.sent.7"].iter().all(|n| of_a_sync(n)) && !of_a_sync("sync.1.monday") && !of_a_sync("nightly")
+        );
     }
 
     #[test]

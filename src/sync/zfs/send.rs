@@ -117,7 +117,10 @@ fn carry(zfs: &Zfs, cx: &Cx, job: &Job, src: &str, plan: &Plan) -> Result<(u64, 
 fn words(zfs: &Zfs, cx: &Cx, src: &str, plan: &Plan, can: Can) -> Vec<String> {
     let mut words: Vec<String> = vec!["zfs".into(), "send".into()];
     words.extend(zfs.recursive.then(|| "-R".to_owned()));
-    let encrypted = can.raw && zfs::property(cx, src, "encryption").is_some_and(|(value, _)| !matches!(value.as_str(), "off" | "-"));
+    // one that is not encrypted may be sent so, too
+    let raw =
+        || zfs::settings(cx, src, &["encryption"]).values().any(|p| p.values().any(|(value, _)| !matches!(value.as_str(), "off" | "-")));
+    let encrypted = can.raw && raw();
     words.extend((encrypted).then(|| "-w".to_owned()));
     words.extend((can.compressed && !encrypted).then(|| "-c".to_owned()));
     if let Plan::Since(base) = plan {
@@ -159,6 +162,9 @@ pub(super) fn apply(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
     cx.log.debug(cmd.line());
     let out = cx.host.runner.run(&cmd);
     if out.ok() {
+        // what is not tidy there is no failure, and somebody must hear of it
+        let said = out.stages.iter().flat_map(|s| s.stderr.lines()).filter(|l| l.contains(" WARNING "));
+        said.filter_map(|l| l.split_once("  ")).for_each(|(_, why)| cx.log.warning(format!("{}: {why}", job.peer)));
         Ok(())
     } else {
         Err(Error::text(format!("{} has all of it and could not put it in place: {}", job.peer, common::cause(cx, job, &out))))
@@ -169,16 +175,15 @@ pub(super) fn apply(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
 pub(super) fn verify(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
     let here = zfs.here(cx, &zfs.source(cx)?)?;
     let there = there(zfs, cx, job)?;
-    let sent = zfs.names.sent();
+    let last = here.top().and_then(|top| top.named(&zfs.names.sent()).or_else(|| zfs.newest(top)));
+    let sent = last.map_or_else(|| zfs.names.sent(), |s| s.name.clone());
     let theirs = |guid: &str| there.as_ref().and_then(|t| t.datasets.iter().find(|d| d.with(guid).is_some()));
     let mut wrong = Vec::new();
     let mine = here.datasets.iter().filter_map(|d| Some((d, d.named(&sent)?)));
     for (dataset, snapshot) in mine.clone() {
         match theirs(&snapshot.guid) {
             None => wrong.push(format!("{}@{sent} is not there", dataset.name)),
-            Some(d) if d.snapshots.last().is_some_and(|last| last.guid != snapshot.guid || last.used > 0) => {
-                wrong.push(format!("{} was written to after it", d.name));
-            }
+            Some(d) if zfs.written_to(d, snapshot).is_some() => wrong.push(format!("{} was written to after it", d.name)),
             Some(_) => {}
         }
     }

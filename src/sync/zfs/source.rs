@@ -32,29 +32,32 @@ pub(super) fn take(zfs: &Zfs, cx: &Cx) -> Result<Image> {
 
 /// A snapshot that an earlier command has left is never sent as one of now. It is kept if a peer may have it.
 fn leftover(zfs: &Zfs, cx: &Cx, tree: &Tree) -> Result<()> {
-    let Some((top, left)) = tree.top().and_then(|top| Some((top, top.named(&zfs.names.tosend())?))) else { return Ok(()) };
+    let Some(top) = tree.top() else { return Ok(()) };
+    let Some(left) = top.named(&zfs.names.tosend()) else {
+        // the top one is destroyed, those below are not: nobody has them
+        let mut left = tree.datasets.iter().filter_map(|d| Some((d, d.named(&zfs.names.tosend())?)));
+        return left.try_for_each(|(dataset, left)| zfs::change(cx, &["zfs", "destroy", &format!("{}@{}", dataset.name, left.name)]));
+    };
     // of 2014, or of a command that died before the first transfer: nobody has it
     let wanted = left.mark.is_some() && !names::peers(left.mark.as_deref(), &zfs.peers).is_empty();
-    if wanted { keep(zfs, cx, top, left) } else { destroy(zfs, cx, top, left) }
+    if wanted { keep(zfs, cx, top, left) } else { retire(zfs, cx, &top.name, left) }
 }
 
 /// Gives it the name of those that are kept for a peer.
 fn keep(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot) -> Result<()> {
-    rename(zfs, cx, top, &snapshot.name, &zfs.names.kept(&snapshot.guid))
+    zfs.rename(cx, &top.name, &snapshot.name, &zfs.names.kept(&snapshot.guid))
 }
 
-fn rename(zfs: &Zfs, cx: &Cx, top: &Dataset, from: &str, to: &str) -> Result<()> {
-    zfs::change(cx, &zfs.recursively("rename", &[&format!("{}@{from}", top.name), &format!("{}@{to}", top.name)]))
-}
-
-/// Destroys it; what others hold is put out of the way.
-fn destroy(zfs: &Zfs, cx: &Cx, top: &Dataset, snapshot: &Snapshot) -> Result<()> {
+/// Destroys it, with those of its name below. What others hold, or have made a clone of, is put out of the way.
+pub(super) fn retire(zfs: &Zfs, cx: &Cx, top: &str, snapshot: &Snapshot) -> Result<()> {
     let kept = zfs.names.kept(&snapshot.guid);
-    if zfs::destroy_snapshot(cx, (&top.name, &snapshot.name), zfs.recursive, &zfs.mark(cx))? || snapshot.name == kept {
-        return Ok(());
+    let destroyed = zfs::destroy_snapshot(cx, (top, &snapshot.name), zfs.recursive, &zfs.mark(cx));
+    if destroyed.as_ref().is_ok_and(|done| *done) || snapshot.name == kept {
+        return Ok(()); // of one that was put out of the way, somebody has heard
     }
-    cx.log.warning(format!("{}@{} is held by others and stays: zfs holds -r {0}@{kept}", top.name, snapshot.name));
-    rename(zfs, cx, top, &snapshot.name, &kept)
+    let why = destroyed.err().map_or_else(|| format!("it is held by others: zfs holds -r {top}@{kept}"), |e| e.to_string());
+    cx.log.warning(format!("{top}@{} stays, as {top}@{kept}: {why}", snapshot.name));
+    zfs.rename(cx, top, &snapshot.name, &kept)
 }
 
 /// On record before the first byte: `peer` may have the snapshot of this command as its newest. Of those that it does
@@ -118,21 +121,45 @@ fn rotate(zfs: &Zfs, cx: &Cx, arrived: bool) -> Result<()> {
     let Some(new) = top.named(&zfs.names.tosend()) else { return Ok(()) };
     if !arrived {
         // a peer that was being sent to when that broke off may have it all the same
-        return if new.mark.is_some() && wanted(new) { keep(zfs, cx, &top, new) } else { destroy(zfs, cx, &top, new) };
+        return if new.mark.is_some() && wanted(new) { keep(zfs, cx, &top, new) } else { retire(zfs, cx, &top.name, new) };
     }
     for old in top.snapshots.iter().filter(|s| zfs.names.are(&s.name) && s.guid != new.guid) {
         match (wanted(old), old.name == zfs.names.sent()) {
             (true, true) => keep(zfs, cx, &top, old)?,
             (true, false) => {}
-            (false, _) => destroy(zfs, cx, &top, old)?,
+            (false, _) => retire(zfs, cx, &top.name, old)?,
         }
     }
-    rename(zfs, cx, &top, &new.name, &zfs.names.sent())
+    zfs.call_sent(cx, &top.name, new).map(|_| ())
 }
 
 /// Authority has come to this node: every peer may have the snapshot that is the newest here.
 pub(super) fn begin(zfs: &Zfs, cx: &Cx, dataset: &str) -> Result<()> {
     let tree = zfs::tree(cx, dataset, &zfs.mark(cx))?;
-    let Some((top, sent)) = tree.as_ref().and_then(|t| Some((t.top()?, t.top()?.named(&zfs.names.sent())?))) else { return Ok(()) };
-    set(zfs, cx, top, sent, &zfs.peers)
+    let newest = tree.as_ref().and_then(Tree::top).and_then(|top| Some((top, zfs.on_record(cx, top)?)));
+    newest.map_or(Ok(()), |(top, snapshot)| set(zfs, cx, top, snapshot, &zfs.peers))
+}
+
+impl Zfs {
+    /// Renames the snapshot `from` of `top`, and those of its name below.
+    pub(super) fn rename(&self, cx: &Cx, top: &str, from: &str, to: &str) -> Result<()> {
+        zfs::change(cx, &self.recursively("rename", &[&format!("{top}@{from}"), &format!("{top}@{to}")]))
+    }
+
+    /// Calls the snapshot of `top` by the name of what was sent last; where a dataset below has one of that name that is not
+    /// ours, by its own. How.
+    pub(super) fn call_sent(&self, cx: &Cx, top: &str, snapshot: &Snapshot) -> Result<String> {
+        let (sent, kept) = (self.names.sent(), self.names.kept(&snapshot.guid));
+        if snapshot.name == sent || !self.names.are(&snapshot.name) {
+            return Ok(snapshot.name.clone());
+        }
+        match self.rename(cx, top, &snapshot.name, &sent) {
+            Ok(()) => Ok(sent),
+            Err(_) if snapshot.name == kept => Ok(kept),
+            Err(e) => {
+                cx.log.warning(format!("{top}@{} is called {kept} instead: {e}", snapshot.name));
+                self.rename(cx, top, &snapshot.name, &kept).map(|()| kept)
+            }
+        }
+    }
 }

@@ -1,14 +1,15 @@
 //! The receiving side: what arrives is put beside the copy, or into it as a snapshot that counts when all have arrived.
 //! A copy that is received into is not mounted and not writable.
 
+use super::back::unmount;
 use super::guard::is_protected;
 use super::{Zfs, place, source};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::Cx;
-use crate::host::zfs::{self, Dataset, Snapshot, Tree};
+use crate::host::zfs::{self, Tree};
 use crate::state::gate::{Detail, Held};
-use crate::state::replica::{Image, State};
+use crate::state::replica::Image;
 use crate::sync::common;
 use crate::sync::{Effect, Receipt, Recovered, Side, Target};
 use chrono::{DateTime, Local};
@@ -56,11 +57,7 @@ impl Target for Zfs {
             Ok(dataset) => dataset,
             Err(e) => return Some(e.to_string()),
         };
-        let pool = dataset.split('/').next().unwrap_or_default();
-        match zfs::property(cx, pool, "guid") {
-            Some(_) => None,
-            None => Some(format!("the pool {pool} is not there on {}: import it first: zpool import {pool}", cx.host.node)),
-        }
+        (!self.at_hand(cx, side)).then(|| no_pool(cx, &dataset).to_string())
     }
 
     fn receive(&self, cx: &Cx, side: Side, words: &[String], held: &Held) -> Result<Receipt> {
@@ -124,6 +121,9 @@ impl Target for Zfs {
 
     fn recover(&self, cx: &Cx, side: Side, image: &Image) -> Result<Recovered> {
         let dataset = self.standing(cx, side)?;
+        if !self.at_hand(cx, side) {
+            return Err(no_pool(cx, &dataset));
+        }
         let guid = image.id.as_deref().unwrap_or_default();
         let has = |tree: Option<Tree>| tree.is_some_and(|t| t.top().is_some_and(|top| top.with(guid).is_some()));
         let (stage, new, old) = self.stage(cx, &dataset);
@@ -137,24 +137,40 @@ impl Target for Zfs {
             return Ok(Recovered::Lost);
         }
         self.protect(cx, &dataset)?;
-        self.tidy(cx, &dataset, guid)?;
-        remove(cx, &stage, &self.mark(cx))?;
+        // the new data are there, all of them: nothing else is worth a sync or a start
+        let tidy = self.tidy(cx, &dataset, guid);
+        if let Err(e) = tidy.and_then(|()| self.clear(cx, &stage)) {
+            cx.log.warning(format!("{dataset} is not tidy: {e}"));
+        }
         Ok(Recovered::Whole)
     }
 
-    fn discard(&self, cx: &Cx) -> Result<()> {
+    fn discard(&self, cx: &Cx, fresh: bool) -> Result<()> {
         let side = if self.at_home { Side::Source } else { Side::Target };
         let dataset = self.standing(cx, side)?;
-        // of a copy that was written to here, nothing is taken back
-        if zfs::is_installed() && is_protected(cx, &dataset) {
-            if let Some(tree) = zfs::tree(cx, &dataset, &self.mark(cx))? {
-                let sent = self.names.sent();
-                self.take_back(cx, &tree, &sent, false)?;
-            }
-            remove(cx, &self.stage(cx, &dataset).0, &self.mark(cx))?;
-            self.unprotect(cx, &dataset)?;
+        // protected: a start before this one has come to nothing. properties that come to home for the first time take the
+        // place of what protects it
+        if !zfs::is_installed() || !(fresh || is_protected(cx, &dataset)) {
+            return Ok(());
         }
-        Ok(())
+        let Some(tree) = zfs::tree(cx, &dataset, &self.mark(cx))? else { return Ok(()) };
+        if let Some((top, base)) = tree.top().and_then(|top| Some((top, self.on_record(cx, top)?))) {
+            self.take_back(cx, &tree, base, false)?;
+            self.call_sent(cx, &top.name, base)?;
+        } else if tree.datasets.iter().any(|d| d.named(&self.names.tosend()).is_some()) {
+            return Err(Error::text(format!(
+                "{dataset} is partly old, partly new on {}, and the snapshot to take it back to is gone. from the holder: svcmgr -s {} sync full --rid {}",
+                cx.host.node, cx.service, cx.rid
+            )));
+        }
+        if let Err(e) = self.clear(cx, &self.stage(cx, &dataset).0) {
+            cx.log.warning(e.to_string());
+        }
+        self.unprotect(cx, &dataset)
+    }
+
+    fn at_hand(&self, cx: &Cx, side: Side) -> bool {
+        self.standing(cx, side).is_ok_and(|dataset| zfs::property(cx, pool_of(&dataset), "guid").is_some())
     }
 
     fn given(&self, cx: &Cx, side: Side) -> Option<String> {
@@ -169,18 +185,15 @@ impl Target for Zfs {
     }
 
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {
-        let dataset = self.standing(cx, side).ok()?;
-        let tree = zfs::tree(cx, &dataset, &self.mark(cx)).ok()??;
-        let told = witness(&tree, self);
-        // a base that somebody has destroyed is no write, where nothing can be written
-        let destroyed = tree.top().is_some_and(|top| top.snapshots.is_empty()) && is_protected(cx, &dataset);
-        Some(if destroyed { UNTOUCHED.to_owned() } else { told })
+        self.told(cx, &self.standing(cx, side).ok()?).ok()?
     }
 
     fn became(&self, cx: &Cx, image: &Image) -> Result<()> {
         let side = if self.at_home { Side::Source } else { Side::Target };
         let dataset = self.standing(cx, side)?;
-        self.write_state(cx, &dataset, &self.names.sent(), image)
+        let tree = zfs::tree(cx, &dataset, &self.mark(cx))?;
+        let snapshot = tree.as_ref().and_then(|tree| tree.top()?.with(image.id.as_deref()?));
+        self.write_state(cx, &dataset, &snapshot.map_or_else(|| self.names.sent(), |s| s.name.clone()), image)
     }
 
     fn gained(&self, cx: &Cx, side: Side, _image: &Image) {
@@ -191,24 +204,18 @@ impl Target for Zfs {
     }
 }
 
+fn pool_of(dataset: &str) -> &str {
+    dataset.split('/').next().unwrap_or_default()
+}
+
+fn no_pool(cx: &Cx, dataset: &str) -> Error {
+    let pool = pool_of(dataset);
+    Error::text(format!("the pool {pool} is not there on {}: import it first: zpool import {pool}", cx.host.node))
+}
+
 fn unknown(cx: &Cx, words: &[String]) -> Error {
     Error::text(format!("{} does not take these words for {}: {}", cx.host.node, cx.rid, words.join(" ")))
 }
-
-/// What shows that somebody wrote: a newest snapshot that the data have left behind, or is not ours; a dataset with none.
-fn witness(tree: &Tree, sync: &Zfs) -> String {
-    let datasets = if sync.recursive { tree.datasets.as_slice() } else { tree.datasets.get(..1).unwrap_or_default() };
-    let told = datasets.iter().filter_map(|d| match d.snapshots.last() {
-        Some(last) if sync.names.are(&last.name) && last.used == 0 => None,
-        Some(last) => Some(format!("{}@{} {}", d.name, last.name, last.used)),
-        None => Some(d.name.clone()),
-    });
-    let told = told.collect::<Vec<_>>().join(";");
-    if told.is_empty() { UNTOUCHED.to_owned() } else { told }
-}
-
-/// The witness of a copy that is as it was received.
-const UNTOUCHED: &str = "untouched";
 
 /// `receive -u`: an old zfs mounts what it has received.
 fn can_stay_unmounted(cx: &Cx) -> bool {
@@ -218,147 +225,11 @@ fn can_stay_unmounted(cx: &Cx) -> bool {
     line.split_once("[-").and_then(|(_, rest)| rest.split_once(']')).is_some_and(|(letters, _)| letters.contains('u'))
 }
 
-/// Unmounts and destroys `dataset` with all below it, if it is there.
-fn remove(cx: &Cx, dataset: &str, mark: &str) -> Result<()> {
-    let Some(tree) = zfs::tree(cx, dataset, mark)? else { return Ok(()) };
-    unmount(cx, &tree)?;
-    for (of, held) in tree.datasets.iter().flat_map(|d| d.snapshots.iter().filter(|s| s.holds > 0).map(move |s| (d, s))) {
-        _ = zfs::quietly(cx, &["zfs", "release", mark, &format!("{}@{}", of.name, held.name)]);
-    }
-    zfs::change(cx, &["zfs", "destroy", "-r", dataset])
-}
-
-fn unmount(cx: &Cx, tree: &Tree) -> Result<()> {
-    tree.datasets.iter().rev().filter(|d| d.mounted).try_for_each(|d| zfs::change(cx, &["zfs", "unmount", &d.name]))
-}
-
 impl Zfs {
     /// The dataset on this node, which is `side`.
     fn standing(&self, cx: &Cx, side: Side) -> Result<String> {
-        zfs::dataset(cx, self.written(side))
+        self.dataset(cx, self.written(side))
     }
-
-    /// Beside `dataset`: the folder of what is not in its place, the new one, the old one.
-    fn stage(&self, cx: &Cx, dataset: &str) -> (String, String, String) {
-        let parent = dataset.rsplit_once('/').map_or(dataset, |(parent, _)| parent);
-        let stage = format!("{parent}/{}", zfs::stage(&self.mark(cx)));
-        (stage.clone(), format!("{stage}/new"), format!("{stage}/old"))
-    }
-
-    /// Makes the copy such that the changes since `base` go into it, without a write of anybody being lost. Where.
-    fn make_ready(&self, cx: &Cx, dataset: &str, base: &str, held: &Held) -> Result<String> {
-        let tree = zfs::tree(cx, dataset, &self.mark(cx))?;
-        let tree = tree.ok_or_else(|| Error::text(format!("{dataset} does not exist on {}", cx.host.node)))?;
-        let name = tree.top().and_then(|top| top.with(base)).map(|s| s.name.clone());
-        let name = name.ok_or_else(|| Error::text(format!("{dataset} has no snapshot {base} on {} any more", cx.host.node)))?;
-        unmount(cx, &tree)?;
-        // what was given up; and what a holder did after its last snapshot when it gave its data away: it unmounted. had
-        // anybody written since, its witness would be another one
-        let handed =
-            held.state == Some(State::Replica) && held.image.id.as_deref() == Some(base) && held.witness.as_deref() != Some(UNTOUCHED);
-        self.take_back(cx, &tree, &name, held.state == Some(State::Orphan) || handed)?;
-        self.protect(cx, dataset)?;
-        Ok(dataset.to_owned())
-    }
-
-    /// Takes back to the snapshot `name` what a transfer that was broken off has left; with `all`, everything after it.
-    fn take_back(&self, cx: &Cx, tree: &Tree, name: &str, all: bool) -> Result<()> {
-        let ours = |s: &Snapshot| s.name == self.names.tosend();
-        for dataset in tree.datasets.iter().take(if self.recursive { usize::MAX } else { 1 }) {
-            let at = dataset.snapshots.iter().position(|s| s.name == name);
-            let newer = dataset.snapshots.get(at.map_or(0, |at| at + 1)..).unwrap_or_default();
-            let left = !newer.is_empty() && newer.iter().all(ours);
-            match at {
-                Some(_) if left || all => {
-                    for snapshot in newer {
-                        _ = zfs::quietly(cx, &["zfs", "release", &self.mark(cx), &format!("{}@{}", dataset.name, snapshot.name)]);
-                    }
-                    zfs::change(cx, &["zfs", "rollback", "-r", &format!("{}@{name}", dataset.name)])?;
-                }
-                None if left => destroy(cx, dataset)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes room beside the copy for a whole new one. Where.
-    fn make_room(&self, cx: &Cx, dataset: &str, held: &Held) -> Result<String> {
-        if !dataset.contains('/') {
-            return Err(Error::text(format!(
-                "{dataset} is the top of a pool on {}: all of it cannot be put in place of what is there. put the data in a dataset below it, and name that in [{}]",
-                cx.host.node, cx.rid
-            )));
-        }
-        let (stage, new, old) = self.stage(cx, dataset);
-        let there = zfs::tree(cx, dataset, &self.mark(cx))?;
-        there.as_ref().map_or(Ok(()), |tree| self.no_stranger(cx, tree, held))?;
-        if there.is_none() && zfs::tree(cx, &old, &self.mark(cx))?.is_some() {
-            zfs::change(cx, &["zfs", "rename", &old, dataset])?;
-        }
-        remove(cx, &stage, &self.mark(cx))?;
-        zfs::change(cx, &["zfs", "create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", "-o", "readonly=on", &stage])?;
-        Ok(new)
-    }
-
-    /// All that was sent has arrived: every dataset has the new snapshot.
-    fn all_there(&self, cx: &Cx, dataset: &str, guid: &str, count: usize) -> Result<()> {
-        for place in [self.stage(cx, dataset).1, dataset.to_owned()] {
-            let Some(tree) = zfs::tree(cx, &place, &self.mark(cx))? else { continue };
-            let Some(name) = tree.top().and_then(|top| top.with(guid)).map(|s| s.name.clone()) else { continue };
-            let there = super::base::count(&tree, &name);
-            if there >= count {
-                return Ok(());
-            }
-            return Err(Error::text(format!("{there} of {count} datasets have arrived below {place}: send again")));
-        }
-        Err(Error::text(format!("the snapshot {guid} has not arrived in {dataset}: send again")))
-    }
-
-    /// Puts the new one in the place of the old, which stays beside until this is over. May be repeated.
-    fn exchange(&self, cx: &Cx, dataset: &str) -> Result<()> {
-        let (_, new, old) = self.stage(cx, dataset);
-        let Some(tree) = zfs::tree(cx, &new, &self.mark(cx))? else { return Ok(()) };
-        unmount(cx, &tree)?;
-        self.protect(cx, &new)?;
-        if let Some(there) = zfs::tree(cx, dataset, &self.mark(cx))? {
-            unmount(cx, &there)?;
-            remove(cx, &old, &self.mark(cx))?;
-            zfs::change(cx, &["zfs", "rename", dataset, &old])?;
-        }
-        zfs::change(cx, &["zfs", "rename", &new, dataset])
-    }
-
-    /// The snapshot `guid` is called as the newest is; the older ones of ours are gone, and what the source has
-    /// destroyed.
-    fn tidy(&self, cx: &Cx, dataset: &str, guid: &str) -> Result<()> {
-        let Some(tree) = zfs::tree(cx, dataset, &self.mark(cx))? else { return Ok(()) };
-        let Some((top, image)) = tree.top().and_then(|top| Some((top, top.with(guid)?))) else { return Ok(()) };
-        let ours = |d: &Dataset| d.snapshots.iter().any(|s| self.names.are(&s.name));
-        for gone in tree.datasets.iter().skip(1).filter(|d| self.recursive && d.named(&image.name).is_none() && ours(d)) {
-            if zfs::tree(cx, &gone.name, &self.mark(cx))?.is_some() {
-                cx.log.info(format!("{} does not exist on the source any more", gone.name));
-                remove(cx, &gone.name, &self.mark(cx))?;
-            }
-        }
-        let (mark, full) = (self.mark(cx), |name: &str| format!("{dataset}@{name}"));
-        for old in top.snapshots.iter().filter(|s| self.names.are(&s.name) && s.guid != guid) {
-            let kept = self.names.kept(&old.guid);
-            if !zfs::destroy_snapshot(cx, (dataset, &old.name), self.recursive, &mark)? && old.name != kept {
-                zfs::change(cx, &self.recursively("rename", &[&full(&old.name), &full(&kept)]))?;
-            }
-        }
-        let sent = full(&self.names.sent());
-        if image.name != self.names.sent() && self.names.are(&image.name) {
-            zfs::change(cx, &self.recursively("rename", &[&full(&image.name), &sent]))?;
-        }
-        _ = zfs::quietly(cx, &["zfs", "hold", &mark, &sent]);
-        Ok(())
-    }
-}
-
-fn destroy(cx: &Cx, dataset: &Dataset) -> Result<()> {
-    zfs::change(cx, &["zfs", "destroy", "-r", &dataset.name])
 }
 
 /// What the receiving side is called on record: never taken for a file.
