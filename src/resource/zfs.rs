@@ -194,10 +194,15 @@ impl Resource for Zfs {
             return Err(Error::text(format!("failed to umount {}: still mounted below it: {}", self.mnt, others.join(", "))));
         }
         for (mount, _) in nested.iter().filter(|(_, ours)| *ours) {
-            umount(cx, &mount.target, &["zfs", "unmount", &mount.target], || cx.host.facts.mount_at(&mount.target).is_some())?;
+            // by its name: of a path zfs-fuse says now and then that it is no zfs
+            let dataset = dataset_of(mount).unwrap_or(&mount.target);
+            umount(cx, &mount.target, &["zfs", "unmount", dataset], || cx.host.facts.mount_at(&mount.target).is_some())?;
         }
         if mounted {
-            umount(cx, &self.mnt, &["zfs", "unmount", &self.mnt], || self.mounted(cx).is_some())?;
+            // zfs(8) leaves a legacy mount to umount(8)
+            let legacy = self.property(cx, "mountpoint").is_ok_and(|(mountpoint, _)| mountpoint == "legacy");
+            let argv = if legacy { vec!["umount", self.mnt.as_str()] } else { vec!["zfs", "unmount", self.dev.as_str()] };
+            umount(cx, &self.mnt, &argv, || self.mounted(cx).is_some())?;
         }
         Ok(Done::Changed)
     }

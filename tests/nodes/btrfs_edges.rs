@@ -67,9 +67,9 @@ fn a_killed_sync_leaves_nothing_mounted_on_shared_disks() {
     let mounted =
         |node: &str| bed.run(node, "grep -E ' btrfs .*(home|drp)|var/btrfs|/srv/svc1' /proc/self/mountinfo | cut -d' ' -f5").stdout;
     let mut back = bed.spawn("n3", "svc1 giveback");
-    bed.until("n1", SOON, "pgrep -x btrfs && grep -q var/btrfs /proc/self/mountinfo");
+    bed.until("n1", SOON, "pgrep -f '^btrfs -q [r]eceive' && grep -q var/btrfs /proc/self/mountinfo");
     bed.sh("n3", "pkill -STOP -x svc1");
-    bed.sh("n1", "pkill -9 -f 'svcmgr.* recv '");
+    bed.sh("n1", "pkill -9 -f 'svcmgr.* [r]ecv '");
     bed.sh("n1", "pkill -9 -x btrfs || :");
     bed.until("n1", SOON, "! pgrep -x btrfs");
     bed.sh("n3", "pkill -9 -x svc1");
