@@ -28,9 +28,8 @@ fn refused(bed: &Nodes, node: &str, code: &str, why: &str) {
     assert!(said.code == 1 && words(&said).contains(why), "{node}: {code}: {}", said.stderr);
 }
 
-/// Off and on again; with its pool.
+/// On again after a crash; with its pool.
 fn boot(bed: &Nodes, node: &str, import: bool) {
-    bed.ctl("crash", &[node]);
     bed.ctl("boot", &[node]);
     bed.zfs(node, "");
     if import {
@@ -54,6 +53,7 @@ fn a_start_after_a_broken_transfer_whose_base_was_renamed() {
     bed.sh("osol2", "echo 'recv 5' >/opt/opensvc/var/.die");
     assert_eq!(bed.run("osol1", "svc1 sync update --force").code, 1);
     // its pool is not there yet: that is no reason to write the copy down as torn
+    bed.ctl("crash", &["osol2"]);
     boot(&bed, "osol2", false);
     assert_eq!(bed.run("osol2", "svc1 start").code, 1);
     let record = bed.sh("osol2", "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
@@ -101,6 +101,7 @@ fn home_that_died_during_the_first_sync_back() {
     let sync = bed.spawn("osol2", "svc1 sync update --force");
     bed.until("osol1", SOON, "zfs list -H -t snapshot -o name | grep -q osol1_z3_root/data@tosend");
     bed.ctl("crash", &["osol2"]);
+    bed.ctl("crash", &["osol1"]);
     boot(&bed, "osol1", true);
     done(&bed, "osol1", "svc1 start");
     assert_eq!(bed.sh("osol1", FILES), "11");
@@ -182,4 +183,75 @@ fn clones_snapshots_and_datasets_of_others() {
     bed.sh("osol2", "cp /disk/keep /opt/opensvc/etc/svc1.env");
     done(&bed, "osol2", "svc1 start");
     assert_eq!(bed.sh("osol2", FILES), "44");
+}
+
+/// What is not replicated is below the copy; a dataset was rolled back on the source; a transfer of several new ones was broken off; another
+/// sync holds a snapshot.
+#[test]
+fn what_is_not_replicated_stays_and_what_is_held_by_another_sync_is_given_up() {
+    let bed = pair("recursive = false\n");
+    put(&bed, "osol1", 1, 1);
+    done(&bed, "osol1", "svc1 sync full");
+    done(&bed, "osol2", "svc1 takeover");
+    bed.sh("osol2", "echo 2 >/srv/z3/f");
+    refused(&bed, "osol2", "svc1 sync full", "osol1_z3_root/data/sub on osol1 is below the copy and not part of sync#1");
+    done(&bed, "osol2", "svc1 giveback");
+    assert_eq!(bed.sh("osol1", FILES), "21");
+    for node in ["osol1", "osol2"] {
+        bed.sh(node, "sed -i '/^recursive/d' /opt/opensvc/etc/svc1.env");
+    }
+
+    // from now on with those below; one of them is rolled back past what was sent
+    sh(&bed, "osol1", "zfs snapshot osol1_z3_root/data/sub@monday");
+    done(&bed, "osol1", "svc1 sync full");
+    sh(
+        &bed,
+        "osol1",
+        "patient zfs unmount osol1_z3_root/data/sub; patient zfs rollback -r osol1_z3_root/data/sub@monday; zfs mount osol1_z3_root/data/sub",
+    );
+    let said = done(&bed, "osol1", "svc1 sync update --force");
+    assert!(words(&said).contains("osol1_z3_root/data/sub has no snapshot on osol2 that osol1 has"), "{}", said.stderr);
+    assert_eq!(sent(&bed, "osol1"), sent(&bed, "osol2"));
+
+    // two new datasets, one below the other, have arrived and the rest has not
+    slowly(&bed);
+    sh(
+        &bed,
+        "osol1",
+        "p=osol1_z3_root/data; zfs create $p/a; zfs create $p/a/deep; zfs create $p/zz; head -c 6M /dev/urandom >/srv/z3/zz/big",
+    );
+    put(&bed, "osol1", 3, 3);
+    let sync = bed.spawn("osol1", "svc1 sync update --force");
+    bed.until("osol2", SOON, "zfs list -H -t snapshot -o name | grep -q a/deep@tosend");
+    bed.ctl("crash", &["osol1"]);
+    done(&bed, "osol2", "svc1 start");
+    assert_eq!(bed.sh("osol2", FILES), "21");
+    _ = finish(sync);
+
+    // home, whose own snapshots two syncs hold
+    boot(&bed, "osol1", true);
+    bed.until("osol2", SOON, "ssh osol1 true");
+    sh(&bed, "osol1", "zfs snapshot -r osol1_z3_root/data@sync.2.sent; zfs hold svcmgr:svc1.sync.2 osol1_z3_root/data@sync.2.sent");
+    for node in ["osol1", "osol2"] {
+        bed.sh(node, &format!("printf '\n[sync#2]\ntype = zfs\nsrc = {node}_z3_root/data\ndst = {node}_z3_root/other\ntarget = nodes\n' >>/opt/opensvc/etc/svc1.env"));
+    }
+    done(&bed, "osol2", "svc1 sync update --rid sync#1 --force --abandon osol1");
+    let guid =
+        |node: &str| bed.sh(node, &format!("zfs get -H -o value guid {node}_z3_root/data@sync.1.sent {node}_z3_root/data/sub@sync.1.sent"));
+    assert_eq!(guid("osol1"), guid("osol2"));
+}
+
+#[test]
+fn a_start_in_a_full_pool_says_so() {
+    let bed = nodes(&["osol1", "osol2"], &service(""), "128M");
+    bed.sh("osol1", "zfs create osol1_z3_root/data; zfs create osol1_z3_root/data/sub; svc1 start 2>&1");
+    put(&bed, "osol1", 1, 1);
+    done(&bed, "osol1", "svc1 sync full");
+    bed.sh("osol2", "zfs create osol2_z3_root/other; head -c 200M /dev/urandom >/osol2_z3_root/other/big || :; sync; dd if=/dev/urandom of=/osol2_z3_root/other/b2 bs=4k count=10000 2>/dev/null || :");
+    put(&bed, "osol1", 2, 20);
+    refused(&bed, "osol1", "svc1 sync update --force", "out of space");
+    bed.ctl("crash", &["osol1"]);
+    refused(&bed, "osol2", "svc1 start", "the pool osol2_z3_root is full on osol2");
+    let record = bed.sh("osol2", "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
+    assert!(record.contains("\"state\": \"replica\""), "{record}");
 }

@@ -118,7 +118,8 @@ impl Zfs {
                     Some(value) => zfs::change(cx, &["zfs", "set", &format!("{name}={value}"), &of])?,
                     None => continue,
                 }
-                zfs::quietly(cx, &["zfs", "inherit", kept, &of])?;
+                // in a full pool not even that: what protects it the next time writes it anew
+                _ = zfs::quietly(cx, &["zfs", "inherit", kept, &of]);
                 changed = true;
             }
         }

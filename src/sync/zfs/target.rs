@@ -166,7 +166,14 @@ impl Target for Zfs {
         if let Err(e) = self.clear(cx, &self.stage(cx, &dataset).0) {
             cx.log.warning(e.to_string());
         }
-        self.unprotect(cx, &dataset)
+        self.unprotect(cx, &dataset).map_err(|e| match e.to_string() {
+            why if why.contains("out of space") => Error::text(format!(
+                "{why}. the pool {} is full on {}: destroy or remove something else in it, then start again",
+                pool_of(&dataset),
+                cx.host.node
+            )),
+            _ => e,
+        })
     }
 
     fn at_hand(&self, cx: &Cx, side: Side) -> bool {
