@@ -221,7 +221,8 @@ impl Target for Btrfs {
                 }
                 remount(cx, spot, data)?;
                 source::begin(self, cx, spot)?;
-                switch::writable(cx, spot, data)
+                switch::writable(cx, spot, data)?;
+                if self.outermost && self.at_home { switch::bring_back(cx, spot, data) } else { Ok(()) }
             })
         });
         if let Err(e) = done {
