@@ -216,3 +216,20 @@ fn mounts_inside_mounts_follow() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(bed.sh("n3", "echo 5 >/srv/zbind/f; cat /srv/svc1/d/f; cat /srv/svc1/db/f"), "5\ndb3");
 }
+
+/// What is left out of the copies is at home after the way there and back as before.
+#[test]
+fn a_subvolume_inside_is_there_again_after_a_giveback() {
+    let plain = service("recursive = false\n").replace("always_on = drpnodes\n", "");
+    let bed = nodes(&["n1", "n3"], &plain, "256M");
+    bed.sh("n1", "svc1 start 2>&1; cd /srv/svc1/data; btrfs subvolume create in; mkdir in/d; btrfs subvolume create in/d/deep; btrfs subvolume create gone; echo i >in/i; echo d >in/d/deep/d; echo g >gone/g; svc1 sync full 2>&1");
+    bed.sh(
+        "n3",
+        "svc1 takeover 2>&1; mkdir /srv/svc1/data/gone; echo x >/srv/svc1/data/gone/x; echo 3 >/srv/svc1/data/f; svc1 giveback 2>&1",
+    );
+    assert_eq!(bed.sh("n1", "cd /srv/svc1/data; cat f in/i in/d/deep/d gone/*; ls"), "3\ni\nd\nx\nf\ngone\nin");
+    assert_eq!(sh(&bed, "n1", "top 'cat .svcmgr.svc1.sync.1.kept.*.data/gone/g'"), "g");
+    let said = bed.run("n1", "echo 4 >/srv/svc1/data/f; svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("n3: incremental"), "{}", said.stderr);
+    assert_eq!(bed.run("n1", "svc1 sync verify").code, 0);
+}

@@ -1,6 +1,7 @@
 //! sync.btrfs: snapshots of btrfs subvolumes, by btrfs send and receive.
 
 mod base;
+mod copy;
 mod names;
 mod peers;
 mod remount;

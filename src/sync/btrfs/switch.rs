@@ -5,6 +5,7 @@ use super::spot::{Spot, make_folder};
 use crate::error::Result;
 use crate::host::Cx;
 use crate::host::btrfs::{self, Subvolume};
+use std::path::Path;
 
 /// What was received becomes a snapshot beside the others, with all that it is. As it is read-only, it cannot be moved.
 fn settle(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
@@ -92,6 +93,24 @@ fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str)
         "what {} was on {} is kept: {why}. to look at it: mount -o subvol={kept} LABEL={label} /mnt. to have its room: mount -o subvolid=5 LABEL={label} /mnt; btrfs subvolume delete /mnt/{kept}{others}",
         spot.name, cx.host.node
     ));
+    Ok(())
+}
+
+/// Subvolumes that were inside the data, which were kept for that when others took their place, are inside again, where
+/// nothing else is: a snapshot has an empty folder of each, and what is sent has none.
+pub(super) fn bring_back(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
+    let all = spot.list(cx)?;
+    let Some(kept) = spot.all_kept(&all).pop() else { return Ok(()) };
+    for (one, rest) in all.iter().filter_map(|s| Some((s, s.path.strip_prefix(kept)?.strip_prefix('/')?))) {
+        let to = format!("{}/{rest}", data.path);
+        let (from, at) = (spot.at(&one.path), spot.at(&to));
+        let free = std::fs::read_dir(&at).map_or(!Path::new(&at).exists(), |mut entries| entries.next().is_none());
+        let parent = Path::new(&at).parent().is_some_and(Path::is_dir);
+        // what is inside another one has gone with it
+        if free && parent && Path::new(&from).exists() {
+            spot.rename(cx, &one.path, &to)?;
+        }
+    }
     Ok(())
 }
 

@@ -1,15 +1,16 @@
 //! The receiving side: what arrives is put beside the copy, which is read-only, and takes its place at once when all of it is there.
 
+use super::copy::{copy, snapshot, strange, told, witness};
 use super::remount::remount;
 use super::spot::{Spot, make_folder};
 use super::{Btrfs, source, switch, verify};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::blkid;
-use crate::host::btrfs::{self, Subvolume};
+use crate::host::btrfs;
 use crate::log::Level;
 use crate::state::gate::{Detail, Held};
-use crate::state::replica::{Image, State};
+use crate::state::replica::Image;
 use crate::sync::common;
 use crate::sync::{Effect, Receipt, Recovered, Side, Target};
 use chrono::{DateTime, Local};
@@ -221,7 +222,8 @@ impl Target for Btrfs {
                 }
                 remount(cx, spot, data)?;
                 source::begin(self, cx, spot)?;
-                switch::writable(cx, spot, data)
+                switch::writable(cx, spot, data)?;
+                if self.outermost && self.at_home { switch::bring_back(cx, spot, data) } else { Ok(()) }
             })
         });
         if let Err(e) = done {
@@ -244,60 +246,6 @@ fn missing(cx: &Cx, spot: &Spot) -> Error {
         node = cx.host.node,
         label = spot.label(),
     ))
-}
-
-/// What the sender wants to know of a subvolume: what [`super::base::There::parse`] reads.
-fn told(cx: &Cx, spot: &Spot) -> Result<String> {
-    let all = spot.list(cx)?;
-    let index = spot.index;
-    let mut text: String = spot.bases(&all, spot.data(&all)).map(|s| format!("snapshot {index} {} {}\n", s.image(), s.path)).collect();
-    if spot.data(&all).is_some() {
-        text += &match copy(cx, spot, &all) {
-            Ok(image) => format!("copy {index} {image}\n"),
-            Err(why) => format!("other {index} {why}\n"),
-        };
-    }
-    Ok(text)
-}
-
-/// The folder of the snapshot that is `image`.
-fn snapshot(cx: &Cx, spot: &Spot, image: &str) -> Result<Option<String>> {
-    let all = spot.list(cx)?;
-    Ok(spot.snapshots(&all).find(|s| s.image() == image).map(|s| format!("{}/", spot.at(&s.path))))
-}
-
-/// The image that the data here are; or what else they are.
-fn copy(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<String, String> {
-    let data = spot.data(all).ok_or_else(|| format!("{} is not there", spot.name))?;
-    spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| format!("{}: {e}", spot.name))
-}
-
-/// What changes when somebody writes here, and only then: a line as [`crate::state::replica::differ`] reads it. A base that somebody has destroyed is no write; where there is
-/// no copy any more nothing can be lost.
-fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
-    let data = spot.data(all)?;
-    let as_made = data.read_only && data.generation == data.made;
-    let untouched = as_made || spot.untouched(cx, all, data).is_ok();
-    let written = if untouched { String::new() } else { format!(" {}", data.generation) };
-    Some(format!("{}={}{written}", spot.name, data.uuid))
-}
-
-/// The error: this node knows of nothing that came here, and something is there. A snapshot that is called as ours are
-/// proves nothing, unless it was received, or the sender has it.
-fn strange(cx: &Cx, spot: &Spot, all: &[Subvolume], base: Option<&str>, held: &Held) -> Result<()> {
-    let came = |s: &Subvolume| s.received.is_some() || base == Some(s.image());
-    if held.state != Some(State::None) || spot.bases(all, spot.data(all)).any(came) {
-        return Ok(());
-    }
-    let Some(what) = spot.data(all).filter(|data| !spot.is_empty(data)).or(spot.snapshots(all).next()) else { return Ok(()) };
-    Err(Error::text(format!(
-        "what {label}:{path} is on {node} did not come from {} of {}. nothing is received, as it would be replaced. name another dst in [{0}]; or, to keep it elsewhere, on {node}: mount -o subvolid=5 LABEL={label} /mnt; mv /mnt/{path} /mnt/{path}.old   (to give it up: btrfs subvolume delete /mnt/{path})",
-        cx.rid,
-        cx.service,
-        label = spot.label(),
-        node = cx.host.node,
-        path = what.path
-    )))
 }
 
 /// Makes room beside the copy. Where, in full.
