@@ -105,6 +105,7 @@ fn the_sender_tells_what_each_peer_lacks() {
     bed.sh("n1", &format!("cp /run/stamp {stamp}"));
     // what both have is gone here, and the way to n3 breaks
     sh(&bed, "n1", "top btrfs subvolume delete data@sent");
+    all += &row(&bed);
     let sync = under_way(&bed);
     bed.sh("n3", "pkill -9 -f 'svcmgr.* recv '");
     let said = finish(sync);
@@ -114,4 +115,25 @@ fn the_sender_tells_what_each_peer_lacks() {
     assert!(said.code == 0 && said.stderr.contains("n3: full"), "{}", said.stderr);
     all += &row(&bed);
     crate::snapshot("btrfs_status_of_peers", &all);
+}
+
+#[test]
+fn the_sender_of_a_dataset_tells_the_same() {
+    let bed = crate::zfs::zfs_nodes(&["n1", "n3"], "256M");
+    bed.sh("n1", "zfs create z/one; echo 1 >/z/one/f");
+    let service = "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = n3\nautostart_node = n1\n\n[sync#1]\ntype = zfs\nsrc = z/one\ntarget = drpnodes\nbwlimit = 1500\n";
+    bed.service(&["n1", "n3"], "svc1", service);
+    bed.sh("n1", "svc1 sync full");
+    let mut all = row(&bed);
+    bed.sh("n1", "head -c 4M /dev/urandom >/z/one/big; zfs release svcmgr:svc1.sync.1 z/one@sent; zfs destroy z/one@sent");
+    all += &row(&bed);
+    let sync = bed.spawn("n1", "svc1 sync update --force");
+    bed.until("n3", SOON, "pgrep -fx 'zfs receive .*'");
+    bed.sh("n3", "pkill -9 -f 'svcmgr.* recv '");
+    assert_eq!(finish(sync).code, 1);
+    all += &row(&bed);
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("n3: full"), "{}", said.stderr);
+    all += &row(&bed);
+    crate::snapshot("zfs_status_of_peers", &all);
 }

@@ -1,6 +1,7 @@
 //! sync.btrfs: snapshots of btrfs subvolumes, by btrfs send and receive.
 
 mod base;
+mod glance;
 mod names;
 mod peers;
 mod send;
@@ -236,7 +237,13 @@ impl SyncDriver for Btrfs {
         if !btrfs::is_installed() {
             return Probe::because(Status::Na, btrfs::NOT_INSTALLED);
         }
-        common::status::status(cx, view, "btrfs", &self.schedule, &Peers { targets: &self.targets, copies: &self.copies })
+        common::status::status(
+            cx,
+            view,
+            "btrfs",
+            &self.schedule,
+            &Peers { targets: &self.targets, copies: &self.copies, snapshots: &|| glance::snapshots(self, cx) },
+        )
     }
 
     fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
