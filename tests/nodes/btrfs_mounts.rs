@@ -77,9 +77,9 @@ fn section<'a>(service: &'a str, name: &str) -> &'a str {
     service.split("\n\n").find(|s| s.starts_with(&format!("[{name}]"))).unwrap()
 }
 
-/// The row of the sync on n1, with what is said below it, in one line.
-fn row(bed: &Nodes) -> String {
-    let tree = bed.sh("n1", "svc1 print status");
+/// The row of the sync on `node`, with what is said below it, in one line.
+fn row(bed: &Nodes, node: &str) -> String {
+    let tree = bed.sh(node, "svc1 print status");
     let lines = tree.lines().skip_while(|l| !l.contains(" sync#1 ")).skip(1).take_while(|l| !l.contains("- "));
     let row = tree.lines().find(|l| l.contains(" sync#1 ")).into_iter().chain(lines);
     let words = row.flat_map(str::split_whitespace).filter(|w| !matches!(*w, "|" | "|-" | "'-"));
@@ -93,25 +93,52 @@ fn the_sender_tells_what_each_peer_lacks() {
     bed.ctl("cut", &["n3"]);
     let said = bed.run("n1", "svc1 start; mkdir /srv/svc1/data/d; svc1 sync full");
     assert_eq!(said.code, 1, "{}", said.stderr);
-    let mut all = row(&bed);
+    let mut all = row(&bed, "n1");
     bed.ctl("heal", &["n3"]);
     bed.until("n1", SOON, "ssh n3 true");
     bed.sh("n1", "svc1 sync update --force");
-    all += &row(&bed);
+    all += &row(&bed, "n1");
     // n3 gets nothing for days, n2 does
     let stamp = "'/opt/opensvc/var/sync/n3/svc1!sync#1'";
     bed.sh("n1", &format!("cp {stamp} /run/stamp; echo '2026-01-02 03:04:05.000000' >{stamp}"));
-    all += &row(&bed);
+    all += &row(&bed, "n1");
     bed.sh("n1", &format!("cp /run/stamp {stamp}"));
     // what both have is gone here, and the way to n3 breaks
     sh(&bed, "n1", "top btrfs subvolume delete data@sent");
+    all += &row(&bed, "n1");
     let sync = under_way(&bed);
     bed.sh("n3", "pkill -9 -f 'svcmgr.* recv '");
     let said = finish(sync);
     assert!(said.code == 1 && said.stderr.contains("n2: full"), "{}", said.stderr);
-    all += &row(&bed);
+    all += &row(&bed, "n1");
     let said = bed.run("n1", "svc1 sync update --force");
     assert!(said.code == 0 && said.stderr.contains("n3: full"), "{}", said.stderr);
-    all += &row(&bed);
+    all += &row(&bed, "n1");
+    // what was sent under another authority tells nothing of now
+    bed.sh("n3", "svc1 takeover; echo 3 >/srv/svc1/data/f");
+    all += &row(&bed, "n3");
+    bed.sh("n3", "svc1 giveback");
+    all += &row(&bed, "n1");
     crate::snapshot("btrfs_status_of_peers", &all);
+}
+
+#[test]
+fn the_sender_of_a_dataset_tells_the_same() {
+    let bed = crate::zfs::zfs_nodes(&["n1", "n3"], "256M");
+    bed.sh("n1", "zfs create z/one; echo 1 >/z/one/f");
+    let service = "[DEFAULT]\nservice_type = TST\nnodes = n1\ndrpnodes = n3\nautostart_node = n1\n\n[sync#1]\ntype = zfs\nsrc = z/one\ntarget = drpnodes\nbwlimit = 1500\n";
+    bed.service(&["n1", "n3"], "svc1", service);
+    bed.sh("n1", "svc1 sync full");
+    let mut all = row(&bed, "n1");
+    bed.sh("n1", "head -c 4M /dev/urandom >/z/one/big; zfs release svcmgr:svc1.sync.1 z/one@sent; zfs destroy z/one@sent");
+    all += &row(&bed, "n1");
+    let sync = bed.spawn("n1", "svc1 sync update --force");
+    bed.until("n3", SOON, "pgrep -fx 'zfs receive .*'");
+    bed.sh("n3", "pkill -9 -f 'svcmgr.* recv '");
+    assert_eq!(finish(sync).code, 1);
+    all += &row(&bed, "n1");
+    let said = bed.run("n1", "svc1 sync update --force");
+    assert!(said.code == 0 && said.stderr.contains("n3: full"), "{}", said.stderr);
+    all += &row(&bed, "n1");
+    crate::snapshot("zfs_status_of_peers", &all);
 }

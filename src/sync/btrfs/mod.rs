@@ -2,6 +2,7 @@
 
 mod base;
 mod copy;
+mod glance;
 mod names;
 mod peers;
 mod remount;
@@ -235,7 +236,13 @@ impl SyncDriver for Btrfs {
         if !btrfs::is_installed() {
             return Probe::because(Status::Na, btrfs::NOT_INSTALLED);
         }
-        common::status::status(cx, view, "btrfs", &self.schedule, &Peers { targets: &self.targets, copies: &self.copies })
+        common::status::status(
+            cx,
+            view,
+            "btrfs",
+            &self.schedule,
+            &Peers { targets: &self.targets, copies: &self.copies, snapshots: &|| glance::snapshots(self, cx) },
+        )
     }
 
     fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {

@@ -5,13 +5,14 @@ use super::{last, state_file_status};
 use crate::authority::copies::Copies;
 use crate::host::Cx;
 use crate::report::Probe;
-use crate::state::authority::Known;
-use crate::state::replica::{self, State};
+use crate::state::authority::{self, Known};
+use crate::state::replica::{self, Image, Sent, State};
 use crate::state::stamp;
 use crate::status::Status;
 use crate::sync::schedule::Schedule;
 use crate::sync::{Class, Job, View};
 use chrono::{DateTime, Local};
+use std::collections::BTreeMap;
 
 /// Whom a section sends to.
 pub struct Peers<'a> {
@@ -19,6 +20,8 @@ pub struct Peers<'a> {
     pub targets: &'a [Class],
     /// Who has the same data as whom: of these one is sent to.
     pub copies: &'a Copies,
+    /// What snapshots there are here, as [`replica::Image`] names them. `None`: that cannot be told now.
+    pub snapshots: &'a dyn Fn() -> Option<Vec<String>>,
 }
 
 /// The row of a section of `driver`.
@@ -33,7 +36,9 @@ pub fn status(cx: &Cx, view: &View, driver: &str, schedule: &Schedule, peers: &P
     }
     let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
     let known = || sent.iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == *peer));
-    probe.messages.extend(known().filter_map(|(_, sent)| Some(format!("full sync needed: {}", sent.full.as_ref()?))));
+    let lost = lost(cx, driver, known(), peers.snapshots);
+    let whole = known().filter_map(|(peer, sent)| sent.full.as_ref().or_else(|| lost.get(peer)));
+    probe.messages.extend(whole.map(|why| format!("full sync needed: {why}")));
     if !probe.messages.is_empty() && probe.status == Status::Up {
         probe.status = Status::Warn;
     }
@@ -73,6 +78,24 @@ fn needs(peer: &str, newest: Option<DateTime<Local>>) -> String {
         Some(at) => format!("{peer} needs update: last sync on {}", stamp::format(at)),
         None => format!("{peer} needs update: nothing was sent there yet"),
     }
+}
+
+/// The peers whose snapshot is gone here. Of what another node has sent them since, or under another authority, this one
+/// knows nothing.
+fn lost<'a>(
+    cx: &Cx,
+    driver: &str,
+    sent: impl Iterator<Item = (&'a String, &'a Sent)>,
+    snapshots: &dyn Fn() -> Option<Vec<String>>,
+) -> BTreeMap<String, String> {
+    let epoch = authority::read(&cx.host.paths.var, cx.service).known().map_or(0, |record| record.holder.epoch);
+    let own =
+        |peer: &str, image: &Image| image.epoch == epoch && image.frozen_at.map(stamp::format) == last(cx, driver, peer).map(stamp::format);
+    let asked: Vec<(&String, &str)> =
+        sent.filter(|(peer, sent)| own(peer, &sent.image)).filter_map(|(peer, sent)| Some((peer, sent.image.id.as_deref()?))).collect();
+    let Some(here) = (!asked.is_empty()).then(snapshots).flatten() else { return BTreeMap::new() };
+    let gone = asked.into_iter().filter(|(_, ids)| ids.split(',').any(|id| here.iter().all(|h| h != id)));
+    gone.map(|(peer, _)| (peer.clone(), format!("the snapshot that {peer} has is gone on {}", cx.host.node))).collect()
 }
 
 /// What is to be sent to the peer of `job` is everything, for a reason that nobody expects: said, and on record until a

@@ -2,6 +2,7 @@
 
 mod back;
 mod base;
+mod glance;
 mod guard;
 mod names;
 mod send;
@@ -238,7 +239,13 @@ impl SyncDriver for Zfs {
         if !zfs::is_installed() {
             return Probe::because(Status::Na, zfs::NOT_INSTALLED);
         }
-        common::status::status(cx, view, "zfs", &self.schedule, &Peers { targets: &self.targets, copies: &self.copies })
+        common::status::status(
+            cx,
+            view,
+            "zfs",
+            &self.schedule,
+            &Peers { targets: &self.targets, copies: &self.copies, snapshots: &|| glance::snapshots(self, cx) },
+        )
     }
 
     fn question(&self, _cx: &Cx, _peer: &str) -> gate::Detail {
