@@ -68,7 +68,7 @@ pub(super) const BTRFS: &str = "/sys/fs/btrfs";
 
 /// Both are disks of one btrfs that is mounted: of several, mountinfo names any.
 pub(super) fn of_one_btrfs(folder: &str, one: &str, other: &str) -> bool {
-    let name = |path: &str| std::fs::canonicalize(path).ok()?.file_name().map(|n| n.to_owned());
+    let name = |path: &str| std::fs::canonicalize(path).ok()?.file_name().map(ToOwned::to_owned);
     let (Some(one), Some(other), Ok(all)) = (name(one), name(other), std::fs::read_dir(folder)) else { return false };
     all.flatten().map(|fs| fs.path().join("devices")).any(|disks| disks.join(&one).exists() && disks.join(&other).exists())
 }
