@@ -101,6 +101,9 @@ fn retire(cx: &Cx, spot: &Spot, all: &[Subvolume], old: &Subvolume, image: &str)
 pub(super) fn bring_back(cx: &Cx, spot: &Spot, data: &Subvolume) -> Result<()> {
     let all = spot.list(cx)?;
     let Some(kept) = spot.all_kept(&all).pop() else { return Ok(()) };
+    if let Some(kept) = all.iter().find(|s| s.path == kept) {
+        writable(cx, spot, kept)?;
+    }
     for (one, rest) in all.iter().filter_map(|s| Some((s, s.path.strip_prefix(kept)?.strip_prefix('/')?))) {
         let to = format!("{}/{rest}", data.path);
         let (from, at) = (spot.at(&one.path), spot.at(&to));
