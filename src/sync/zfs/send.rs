@@ -108,7 +108,7 @@ fn carry(zfs: &Zfs, cx: &Cx, job: &Job, src: &str, plan: &Plan) -> Result<(u64, 
     let begun = Instant::now();
     let out = cx.host.runner.run(&cmd);
     if !out.ok() {
-        return Err(failure(cx, job, &out));
+        return Err(failure(zfs, cx, job, &out));
     }
     Ok((passed.load(Ordering::SeqCst), begun.elapsed()))
 }
@@ -140,16 +140,29 @@ fn estimate(cx: &Cx, send: &[String]) -> Option<u64> {
 }
 
 /// Why it failed: said at the end where it began.
-fn failure(cx: &Cx, job: &Job, out: &Output) -> Error {
+fn failure(zfs: &Zfs, cx: &Cx, job: &Job, out: &Output) -> Error {
     let text = out.stages.iter().map(|s| s.stderr.as_str()).collect::<Vec<_>>().join("\n");
     let (peer, name, rid) = (&job.peer, cx.service, cx.rid);
     if text.contains("has been modified") || text.contains("does not match incremental source") {
+        let amount = written(zfs, cx, job).map_or_else(|| "amount unknown".into(), common::size);
         return Error::text(format!(
-            "{rid} of {name} is not sent from {0} to {peer}: {peer} has writes of its own\n  why:      its zfs says that the data there were written to since they came from {0}\n  at stake: what was written there: amount unknown\n  type:     on {0}: svcmgr -s {name} sync update --rid {rid} --force --abandon {peer}   (gives those writes up)",
+            "{rid} of {name} is not sent from {0} to {peer}: {peer} has writes of its own\n  why:      its zfs says that the data there were written to since they came from {0}\n  at stake: what was written there: {amount}\n  type:     on {0}: svcmgr -s {name} sync update --rid {rid} --force --abandon {peer}   (gives those writes up)",
             cx.host.node
         ));
     }
     Error::text(format!("node {peer} synchronization failed: {}", common::cause(cx, job, out)))
+}
+
+/// Bytes that were written on the peer since the last transfer, where its zfs knows.
+fn written(zfs: &Zfs, cx: &Cx, job: &Job) -> Option<u64> {
+    let (remote, argv) = remote(zfs, cx, job, &["written"]).ok()?;
+    let out = cx.probe(&Cmd::probe(argv).on(&remote).timeout(LOOK));
+    out.ok().then(|| sum(&out.text()))
+}
+
+/// Of a column of numbers.
+fn sum(text: &str) -> u64 {
+    text.lines().filter_map(|l| l.trim().parse::<u64>().ok()).sum()
 }
 
 /// Has the peer make its replica of what has arrived.
@@ -200,34 +213,5 @@ pub(super) fn verify(zfs: &Zfs, cx: &Cx, job: &Job) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cmd::{End, Stage};
-    use crate::sync::common::spoken;
-
-    #[test]
-    fn who_knows_why_it_failed() {
-        let stage = |end: End, stderr: &str| Stage { argv: vec!["ssh".into()], end, stderr: stderr.into() };
-        let of = |sender: &str, receiver: Stage| {
-            spoken("n2", &Output { stages: vec![stage(End::Exited(1), sender), receiver], ..Output::default() })
-        };
-        let pipe = "warning: cannot send 'p/d@tosend': Broken pipe\n";
-        assert_eq!(of(pipe, stage(End::Exited(1), "cannot receive: out of space\n")), "cannot receive: out of space");
-        assert_eq!(of(pipe, stage(End::Exited(255), "")), "what receives it on n2 was killed, or the node died");
-        assert_eq!(of("cannot open 'p/d@sent'", stage(End::Exited(0), "")), "cannot open 'p/d@sent'");
-        let log = "19:02:23 INFO    SVC1.SYNC#1  zfs destroy -r q/d@sent\n";
-        let out = |end, stderr: &str| spoken("n2", &Output { stages: vec![stage(end, stderr)], ..Output::default() });
-        assert_eq!(out(End::Exited(255), log), "what receives it on n2 was killed, or the node died");
-        assert_eq!(out(End::Exited(1), &format!("{log}it is busy")), "it is busy");
-        assert_eq!(out(End::Exited(1), log), "ssh: exit status 1: 19:02:23 INFO    SVC1.SYNC#1  zfs destroy -r q/d@sent");
-    }
-
-    #[test]
-    fn what_a_zfs_can_is_in_its_usage() {
-        let fuse = "missing snapshot argument\nusage:\n\tsend [-RDp] [-[iI] snapshot] <snapshot>\n";
-        assert_eq!(Can::of(fuse), Can::default());
-        // OpenZFS 2.1, as its manual page has it; cannot be run here
-        let open = "usage:\n\tsend [-DLPbcehnpsvw] [-i|-I snapshot]\n\t     [-R [-X dataset[,dataset]...]]     <snapshot>\n";
-        assert_eq!(Can::of(open), Can { compressed: true, raw: true, estimate: true });
-    }
-}
+#[path = "send_tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@ use chrono::{DateTime, Local};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked<'a> {
     List,
+    Written,
     Receive { base: Option<&'a str>, zstd: bool },
     Apply { image: &'a str, at: &'a str, count: usize },
 }
@@ -29,6 +30,7 @@ impl<'a> Asked<'a> {
         let words: Vec<&str> = rest.iter().map(String::as_str).collect();
         match (verb, words.as_slice()) {
             ("list", []) => Some(Self::List),
+            ("written", []) => Some(Self::Written),
             ("receive", []) => Some(Self::Receive { base: None, zstd: false }),
             ("receive", ["--zstd"]) => Some(Self::Receive { base: None, zstd: true }),
             ("receive", ["--base", base]) if guid(base) => Some(Self::Receive { base: Some(base), zstd: false }),
@@ -75,6 +77,10 @@ impl Target for Zfs {
         let receipt = |argv: Vec<String>, effect| Receipt { argv, effect };
         match asked {
             Asked::List => Ok(receipt(zfs::query(&dataset, &self.mark(cx)), Effect::Looks)),
+            Asked::Written => {
+                let words = ["zfs", "get", "-Hpr", "-t", "filesystem", "-o", "value", "written", &dataset];
+                Ok(receipt(words.map(str::to_owned).to_vec(), Effect::Looks))
+            }
             Asked::Receive { base, .. } => {
                 let into = match base {
                     Some(base) => self.make_ready(cx, &dataset, base, held)?,
