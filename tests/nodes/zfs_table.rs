@@ -35,6 +35,7 @@ fn plain(text: &str) -> String {
         (r"since then: \d+ s", "since then: N s"),
         (r": (full|incremental), .* in .*", ": $1"),
         (r"cannot be reached: .*", "cannot be reached: WHY"),
+        (r"(kept before, until somebody deletes them:).*", "$1 ..."),
         (r"-q -o Strict\S+ .* -S \S+ ", ""),
     ];
     shown.iter().fold(text.to_owned(), |text, (pattern, word)| regex::Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned())
