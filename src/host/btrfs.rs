@@ -97,8 +97,22 @@ pub fn is_installed() -> bool {
     crate::cmd::find("btrfs").is_some()
 }
 
-/// The devices of the one btrfs filesystem with this label.
+/// The devices of the one btrfs filesystem with this label. Looked for once while [`keeping`]: it takes a look at every disk.
 pub fn devices(cx: &Cx, label: &str) -> Result<Vec<String>> {
+    let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let keeping = KEEPING.load(Ordering::SeqCst);
+    let known = found().get(label).cloned().filter(|_| keeping);
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let devices = look_for(cx, label)?;
+    if keeping {
+        found().insert(label.to_owned(), devices.clone());
+    }
+    Ok(devices)
+}
+
+fn look_for(cx: &Cx, label: &str) -> Result<Vec<String>> {
     if !is_installed() {
         return Err(Error::text(format!("{NOT_INSTALLED} on {}", cx.host.node)));
     }
@@ -196,6 +210,8 @@ pub fn hold(cx: &Cx, label: &str, said: Level) -> Result<Top> {
     Ok(top)
 }
 
+/// The devices that were found meanwhile, by label.
+static FOUND: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
 /// What is held stays mounted until [`keeping`] ends.
 static KEEPING: AtomicBool = AtomicBool::new(false);
 
@@ -205,6 +221,7 @@ pub fn keeping<T>(host: &Host, log: &Logger, work: impl FnOnce() -> T) -> T {
     KEEPING.store(true, Ordering::SeqCst);
     let done = work();
     KEEPING.store(false, Ordering::SeqCst);
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let idle: Vec<PathBuf> = held().iter().filter(|(_, (count, _))| *count == 0).map(|(dir, _)| dir.clone()).collect();
     for dir in idle {
         held().remove(&dir);

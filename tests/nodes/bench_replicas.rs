@@ -17,6 +17,8 @@ struct Bench {
     none: &'static str,
     /// All of what svcmgr has sent last, to another place on n2.
     full: &'static str,
+    /// What the bare pipe leaves to later and svcmgr does not, as it confirms: the data are on the disk.
+    flush: &'static str,
     /// Removes that place, on n2.
     gone: &'static str,
     /// Keeps what svcmgr has sent last, so that the next transfer can be repeated.
@@ -34,6 +36,7 @@ const DRIVERS: [Bench; 2] = [
         data: "/z/d",
         none: "zfs release svcmgr:svc1.sync.1 z/d@sent 2>/dev/null || :; ! zfs list z/d >/dev/null 2>&1 || patient zfs destroy -r z/d",
         full: "zfs send -R z/d@sent | ssh n2 zfs receive z/bare",
+        flush: "ssh n2 true",
         gone: "! zfs list z/bare >/dev/null 2>&1 || patient zfs destroy -r z/bare",
         keep: "zfs hold bench z/d@sent",
         incremental: "zfs send -R -i $(zfs list -H -t snapshot -o name -r z/d | grep @sent. | tail -1) z/d@sent | ssh n2 zfs receive -F z/bare",
@@ -46,6 +49,7 @@ const DRIVERS: [Bench; 2] = [
         data: "/z/d",
         none: "for s in $(ls -d /z/d /z/d@sent 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
         full: "btrfs send -q /z/d@sent | ssh n2 btrfs -q receive /z/bare",
+        flush: "ssh n2 btrfs filesystem sync /z",
         gone: "mkdir -p /z/bare; for s in $(ls -d /z/bare/* 2>/dev/null); do btrfs subvolume delete -c $s; done; btrfs subvolume sync /z; sync",
         // svcmgr deletes its own when the next one is confirmed
         keep: "btrfs subvolume snapshot -r /z/d /z/k; ssh n2 btrfs subvolume delete /z/bare/d@sent; btrfs send -q /z/k | ssh n2 btrfs -q receive /z/bare",
@@ -114,25 +118,32 @@ fn replicas() {
         bed.sh("n1", driver.make);
         write("all", megabytes);
         let (mut whole, mut pipe, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+        let mut settled = Vec::new();
         for round in 0..=ROUNDS {
             bed.sh("n2", &format!(". /disk/tools; {}", driver.none));
             let (ours, _, said) = cost(&bed, "svc1 sync full --force");
             bed.sh("n2", &format!(". /disk/tools; {}", driver.gone));
             let (yardstick, ..) = cost(&bed, driver.full);
+            let (flushed, ..) = cost(&bed, driver.flush);
             let sent = seconds_of_pipe(&bed, &said);
-            println!("{}, round {round}: svcmgr {ours:.2} s, of which its pipe {sent:.2} s; bare pipe {yardstick:.2} s", driver.name);
+            println!(
+                "{}, round {round}: svcmgr {ours:.2} s, of which its pipe {sent:.2} s; bare pipe {yardstick:.2} s, on the disk {flushed:.2} s later",
+                driver.name
+            );
             if round > 0 {
                 // the first one warms both
                 whole.push(ours);
                 pipe.push(sent);
                 bare.push(yardstick);
+                settled.push(yardstick + flushed);
             }
         }
-        let (whole, pipe, bare) = (median(whole), median(pipe), median(bare));
+        let (whole, pipe, bare, settled) = (median(whole), median(pipe), median(bare), median(settled));
         println!(
-            "{}: a full transfer of {megabytes} MiB: bare pipe {bare:.2} s; svcmgr's pipe {pipe:.2} s: {:+.1} %; the whole command {whole:.2} s",
+            "{}: a full transfer of {megabytes} MiB: bare pipe {bare:.2} s; svcmgr's pipe {pipe:.2} s: {:+.1} %; the whole command {whole:.2} s, {:+.1} % of a bare pipe that is on the disk ({settled:.2} s)",
             driver.name,
-            beside(pipe, bare)
+            beside(pipe, bare),
+            beside(whole, settled)
         );
 
         bed.sh("n1", driver.keep);
