@@ -18,10 +18,16 @@ pub struct Labelled {
     pub devices: Vec<String>,
 }
 
-/// All filesystems of this node with this label. What holds one, encrypted or in a volume group, is none itself.
+/// All filesystems of this node with this label, asked of the disks: the cache of blkid goes on naming what was there before. What holds one, encrypted or in a volume group, is none itself.
 pub fn labelled(cx: &Cx, label: &str) -> Vec<Labelled> {
     let out = cx.probe(&Cmd::probe(["blkid", "-c", "/dev/null", "-o", "export", "-t", &format!("LABEL={label}")]).timeout(LOOK));
     parse(&out.text())
+}
+
+/// The device that has it: `flag` is `-L`, of a label, or `-U`, of a UUID.
+pub fn device(cx: &Cx, flag: &str, value: &str) -> Option<String> {
+    let out = cx.probe(&Cmd::probe(["blkid", "-c", "/dev/null", flag, value]).timeout(LOOK));
+    Some(out.text().trim().to_owned()).filter(|d| out.ok() && !d.is_empty())
 }
 
 fn parse(text: &str) -> Vec<Labelled> {

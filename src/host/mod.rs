@@ -3,6 +3,7 @@
 pub mod blkid;
 pub mod boot;
 pub mod btrfs;
+pub mod btrfs_mounted;
 pub mod busy;
 pub mod device;
 pub mod disks;

@@ -6,7 +6,7 @@ pub mod status;
 
 use super::schedule::Schedule;
 use super::{Class, Job, OnProgress, Progress, Way};
-use crate::cmd::{End, Output, Stage, system};
+use crate::cmd::{Cmd, End, Output, Remote, Stage, quote, system};
 use crate::config::scope::Params;
 use crate::error::Result;
 use crate::host::{Cx, Host};
@@ -101,6 +101,16 @@ pub fn receiver(host: &Host, peer: &str, service: &str, rid: &str, epoch: u64) -
     let epoch = epoch.to_string();
     let words = ["-s", service, "recv", "--rid", rid, "--epoch", &epoch, "--"];
     svcmgr.into_iter().chain(words.map(str::to_owned)).collect()
+}
+
+/// How rsync comes to `receiver`, which runs its other end, on a peer.
+pub fn rsync_way(remote: &Remote, receiver: &[String]) -> [String; 3] {
+    ["-e".into(), remote.ssh.join(" "), format!("--rsync-path={}", quote::join(receiver))]
+}
+
+/// Of an rsync whose receiver reads its words: what the environment asks for would keep it from seeing what is meant.
+pub fn plain_words(rsync: Cmd) -> Cmd {
+    rsync.env("RSYNC_PROTECT_ARGS", "0").env("RSYNC_OLD_ARGS", "0")
 }
 
 /// The error of a way back that comes with a later version.

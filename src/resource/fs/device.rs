@@ -1,8 +1,8 @@
 //! Which device a word of `dev` means, and whether what is mounted is on it.
 
-use crate::cmd::Cmd;
 use crate::host::Cx;
-use crate::host::blkid::labelled;
+use crate::host::blkid::{self, labelled};
+use crate::host::btrfs_mounted;
 use crate::host::facts::Mount;
 use crate::host::patience::wait_until;
 use std::path::Path;
@@ -22,8 +22,7 @@ pub(super) fn of(cx: &Cx, word: &str) -> Option<String> {
     if let Ok(path) = std::fs::canonicalize(format!("/dev/disk/{folder}/{value}")) {
         return Some(path.to_string_lossy().into_owned());
     }
-    let out = cx.probe(&Cmd::probe(["blkid", "-c", "/dev/null", flag, value]).timeout(Duration::from_secs(20)));
-    Some(out.text().trim().to_owned()).filter(|d| out.ok() && !d.is_empty())
+    blkid::device(cx, flag, value)
 }
 
 /// Why `word` does not say which filesystem is meant: one of several would be mounted, and maybe the wrong one.
@@ -63,14 +62,9 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || real(one).is_some_and(|real_one| Some(real_one) == real(other))
 }
 
-/// Where the kernel tells of the btrfs filesystems that are mounted: `UUID/devices/NAME`.
-pub(super) const BTRFS: &str = "/sys/fs/btrfs";
-
-/// Both are disks of one btrfs that is mounted: of several, mountinfo names any.
+/// Both are disks of one btrfs that is mounted, as [`btrfs_mounted`] finds it below `folder`: of several, mountinfo names any.
 pub(super) fn of_one_btrfs(folder: &str, one: &str, other: &str) -> bool {
-    let name = |path: &str| std::fs::canonicalize(path).ok()?.file_name().map(ToOwned::to_owned);
-    let (Some(one), Some(other), Ok(all)) = (name(one), name(other), std::fs::read_dir(folder)) else { return false };
-    all.flatten().map(|fs| fs.path().join("devices")).any(|disks| disks.join(&one).exists() && disks.join(&other).exists())
+    btrfs_mounted::of_disk(folder, one).is_some_and(|fs| Some(fs) == btrfs_mounted::of_disk(folder, other))
 }
 
 /// `mount` is a bind of folder `dev`: the same filesystem, and `dev`'s path inside it.

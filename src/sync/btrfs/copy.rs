@@ -33,8 +33,8 @@ pub(super) fn copy(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Result<String, St
     spot.untouched(cx, all, data).map(|base| base.image().to_owned()).map_err(|e| format!("{}: {e}", spot.name))
 }
 
-/// What changes when somebody writes here, and only then: a line as [`crate::state::replica::differ`] reads it. A base that somebody has destroyed is no write; where there is
-/// no copy any more nothing can be lost.
+/// What changes when somebody writes here, and only then: a line as [`crate::state::replica::differ`] reads it. A base that
+/// somebody has destroyed is no write; where there is no copy any more nothing can be lost.
 pub(super) fn witness(cx: &Cx, spot: &Spot, all: &[Subvolume]) -> Option<String> {
     let data = spot.data(all)?;
     let as_made = data.read_only && data.generation == data.made;

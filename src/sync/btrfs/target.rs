@@ -82,24 +82,14 @@ impl Target for Btrfs {
                 let text = self.with(cx, self.places(side), |spots| spots.iter().map(|s| told(cx, s)).collect::<Result<String>>())?;
                 Ok(Receipt { argv: ["printf", "%s", &text].map(str::to_owned).to_vec(), effect: Effect::Looks })
             }
-            Asked::Receive { index, base, .. } => {
-                let place = self.places(side).get(index).ok_or_else(|| unknown(cx, words))?;
-                // until what runs now has ended
-                btrfs::hold(cx, &place.label, Level::Info)?;
-                let into = self.with(cx, self.places(side), |spots| make_ready(cx, spots.get(index), base, held));
-                let into = into.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
-                Ok(Receipt { argv: ["btrfs", "-q", "receive", &into].map(str::to_owned).to_vec(), effect: Effect::Stages })
-            }
-            Asked::Walk { index, image, rsync } => {
-                let place = self.places(side).get(index).ok_or_else(|| unknown(cx, words))?;
-                btrfs::hold(cx, &place.label, Level::Debug)?;
-                let argv = self.with(cx, self.places(side), |spots| {
-                    let folder = spots.get(index).map_or(Ok(None), |spot| snapshot(cx, spot, image))?;
-                    folder.and_then(|folder| verify::receiver(&rsync, &folder)).ok_or_else(|| unknown(cx, words))
-                });
-                let argv = argv.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
-                Ok(Receipt { argv, effect: Effect::Stages })
-            }
+            Asked::Receive { index, base, .. } => self.runs(cx, side, index, Level::Info, |spot| {
+                let into = make_ready(cx, spot, base, held)?;
+                Ok(["btrfs", "-q", "receive", &into].map(str::to_owned).to_vec())
+            }),
+            Asked::Walk { index, image, rsync } => self.runs(cx, side, index, Level::Debug, |spot| {
+                let folder = snapshot(cx, spot, image)?;
+                folder.and_then(|folder| verify::receiver(&rsync, &folder)).ok_or_else(|| unknown(cx, words))
+            }),
             Asked::Apply { image, at } => {
                 self.with(cx, self.places(side), |spots| all_there(cx, spots, image))?;
                 let frozen_at = DateTime::parse_from_rfc3339(at).ok().map(|at| at.with_timezone(&Local));
@@ -232,6 +222,19 @@ impl Target for Btrfs {
     }
 }
 
+impl Btrfs {
+    /// What is to run with the subvolume `index`, whose filesystem stays mounted until that has ended. `said`: the level of
+    /// that in the log.
+    fn runs(&self, cx: &Cx, side: Side, index: usize, said: Level, argv: impl FnOnce(&Spot) -> Result<Vec<String>>) -> Result<Receipt> {
+        let none = || Error::text(format!("{} has no subvolume {index} on {}: the service files differ", cx.rid, cx.host.node));
+        let place = self.places(side).get(index).ok_or_else(none)?;
+        btrfs::hold(cx, &place.label, said)?;
+        let argv = self.with(cx, self.places(side), |spots| spots.get(index).ok_or_else(none).and_then(argv));
+        let argv = argv.inspect_err(|_| btrfs::let_go(cx, &place.label))?;
+        Ok(Receipt { argv, effect: Effect::Stages })
+    }
+}
+
 fn unknown(cx: &Cx, words: &[String]) -> Error {
     Error::text(format!("{} does not take these words for {}: {}", cx.host.node, cx.rid, words.join(" ")))
 }
@@ -249,8 +252,7 @@ fn missing(cx: &Cx, spot: &Spot) -> Error {
 }
 
 /// Makes room beside the copy. Where, in full.
-fn make_ready(cx: &Cx, spot: Option<&Spot>, base: Option<&str>, held: &Held) -> Result<String> {
-    let spot = spot.ok_or_else(|| Error::text("there is no such subvolume"))?;
+fn make_ready(cx: &Cx, spot: &Spot, base: Option<&str>, held: &Held) -> Result<String> {
     let all = spot.list(cx)?;
     spot.no_other(cx)?;
     strange(cx, spot, &all, base, held)?;

@@ -4,12 +4,11 @@ use super::Btrfs;
 use super::base::There;
 use super::send::{remote, there};
 use super::spot::Spot;
-use crate::cmd::{Cmd, quote};
+use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::btrfs::Subvolume;
-use crate::sync::Share;
-use crate::sync::{Job, common};
+use crate::sync::{Job, Share, common};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -74,11 +73,10 @@ fn walk(sync: &Btrfs, cx: &Cx, job: &Job, spot: &Spot, sent: &Subvolume, share: 
     let (remote, argv) = remote(sync, cx, job, &["walk", &index, sent.image(), "rsync"])?;
     let mut words: Vec<String> = ["rsync"].iter().chain(if whole { WHOLE.as_slice() } else { &SOME }).map(|w| (*w).to_owned()).collect();
     words.extend(found.left_out.iter().filter(|_| whole).map(|folder| format!("--exclude=/{}", literally(folder))));
-    words.extend(["-e".into(), remote.ssh.join(" "), format!("--rsync-path={}", quote::join(&argv))]);
+    words.extend(common::rsync_way(&remote, &argv));
     words.extend([format!("{root}/"), format!("{}:.", cx.host.peers.login(&job.peer))]);
     let list: Vec<u8> = chosen.iter().filter(|_| !whole).flat_map(|f| f.as_os_str().as_bytes().iter().copied().chain([0])).collect();
-    // what the environment asks for would keep the receiver from seeing what is compared
-    let cmd = Cmd::probe(words).env("RSYNC_PROTECT_ARGS", "0").env("RSYNC_OLD_ARGS", "0").unbounded().input(list);
+    let cmd = common::plain_words(Cmd::probe(words)).unbounded().input(list);
     cx.log.info(cmd.line());
     let out = cx.host.runner.run(&cmd);
     if !out.ok() {

@@ -27,9 +27,9 @@ fn words(cx: &Cx, peer: &str, rid: &str, epoch: u64, options: &[String]) -> Resu
     let remote = cx.host.peers.connect(peer).map_err(|why| Error::text(format!("{peer} cannot be reached: {why}")))?;
     let mut argv: Vec<String> = ["rsync"].into_iter().chain(OPTIONS).map(str::to_owned).collect();
     argv.extend_from_slice(options);
-    argv.extend(["-e".into(), remote.ssh.join(" ")]);
-    let receiver = common::receiver(cx.host, peer, cx.service, rid, epoch);
-    argv.push(format!("--rsync-path={} rsync", crate::cmd::quote::join(&receiver)));
+    let mut receiver = common::receiver(cx.host, peer, cx.service, rid, epoch);
+    receiver.push("rsync".into());
+    argv.extend(common::rsync_way(&remote, &receiver));
     Ok((argv, cx.host.peers.login(peer)))
 }
 
@@ -53,8 +53,7 @@ pub(super) fn send(sync: &Rsync, cx: &Cx, job: &Job) -> Result<Sent> {
     argv.extend_from_slice(&paths);
     argv.push(to.clone());
     let told = listener(cx, job.progress.clone().map(|tell| (tell, job.peer.clone())));
-    // what the environment asks for would keep the receiver from seeing what is written to
-    let cmd = Cmd::change(argv).env("RSYNC_PROTECT_ARGS", "0").env("RSYNC_OLD_ARGS", "0").unbounded().on_output(told);
+    let cmd = common::plain_words(Cmd::change(argv)).unbounded().on_output(told);
     cx.log.log(if quiet { Level::Debug } else { Level::Info }, cmd.line());
     let out = cx.host.runner.run(&cmd);
     if out.code() == Some(VANISHED) {
