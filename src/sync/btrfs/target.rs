@@ -142,8 +142,9 @@ impl Target for Btrfs {
 
     fn discard(&self, cx: &Cx, _fresh: bool) -> Result<()> {
         let places = self.places(self.side());
-        if places.iter().all(|place| blkid::labelled(cx, &place.label).is_empty()) {
-            return Ok(()); // the start of what needs it says so
+        // the start of what needs it says so: also of data that stay read-only
+        if !btrfs::is_installed() || places.iter().all(|place| blkid::labelled(cx, &place.label).is_empty()) {
+            return Ok(());
         }
         self.with(cx, places, |spots| {
             spots.iter().try_for_each(|spot| {
