@@ -22,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How long a sender may be silent. Its ssh says something every 15 s.
@@ -54,14 +54,15 @@ pub fn serve(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv:
     let writer = Cmd::change(argv).unbounded().sink(Sink::Inherit);
     let cmd = if filter.is_empty() { writer } else { Cmd::change(filter).unbounded().sink(Sink::Inherit).pipe(writer) };
     let control = Control::default();
-    let done = AtomicBool::new(false);
+    let (done, over) = mpsc::channel();
     let output = std::thread::scope(|scope| {
         // what is here already is made whole without its sender
         if !matches!(effect, Effect::Applies(_)) {
-            scope.spawn(|| watch(&control, &done));
+            let control = &control;
+            scope.spawn(move || watch(control, &over));
         }
         let output = SystemRunner.run_held(&cmd, &control);
-        done.store(true, Ordering::SeqCst);
+        drop(done);
         output
     });
     if let Some(visit) = visit {
@@ -194,11 +195,11 @@ fn make_cache(host: &Host, rid: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends the writer when the connection is gone.
-fn watch(control: &Control, done: &AtomicBool) {
+/// Ends the writer when the connection is gone. Watches until the other end of `done` is dropped.
+fn watch(control: &Control, done: &mpsc::Receiver<()>) {
     let parent = nix::unistd::getppid();
     let mut looked = Instant::now();
-    while !done.load(Ordering::SeqCst) {
+    while done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         // a closed stdin is no sign: it is how a sender says that this was all
         let closed = nobody_reads(&std::io::stdout());
         let silent = looked.elapsed() >= LOOK && {
@@ -211,10 +212,6 @@ fn watch(control: &Control, done: &AtomicBool) {
                 end_session(parent);
             }
             return;
-        }
-        let begun = Instant::now();
-        while begun.elapsed() < TICK && !done.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

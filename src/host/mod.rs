@@ -5,6 +5,7 @@ pub mod boot;
 pub mod btrfs;
 pub mod btrfs_mounted;
 pub mod busy;
+pub mod cipher;
 pub mod device;
 pub mod disks;
 pub mod engine;

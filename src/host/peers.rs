@@ -3,6 +3,7 @@
 use crate::cmd::system::{Control, SystemRunner, interrupted};
 use crate::cmd::{Cmd, End, Output, Remote};
 use crate::config::nodeconf::NodeConf;
+use crate::host::cipher;
 use crate::host::paths::Paths;
 use std::collections::HashMap;
 use std::fs;
@@ -263,10 +264,11 @@ impl Master {
     fn start(ssh: &[String], host: &str, socket: &Path) -> Self {
         let path = socket.display().to_string();
         // -q hides why a peer cannot be reached
-        let words = unshared(ssh).into_iter().filter(|w| w != "-q");
+        let words: Vec<String> = unshared(ssh).into_iter().filter(|w| w != "-q").collect();
+        let order = cipher::order(&words, host).into_iter().flat_map(|order| ["-o".into(), format!("Ciphers={order}")]);
         let own =
             ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
-        let cmd = Cmd::probe(words.chain(own)).unbounded();
+        let cmd = Cmd::probe(words.iter().cloned().chain(order).chain(own)).unbounded();
         let (control, outcome) = (Arc::new(Control::through_interrupts()), Arc::new(OnceLock::new()));
         let (held, told) = (control.clone(), outcome.clone());
         let thread = std::thread::spawn(move || _ = told.set(SystemRunner.run_held(&cmd, &held)));
@@ -338,7 +340,8 @@ mod tests {
     /// A stand-in for ssh: a script that notes each call.
     fn fake(dir: &Path, body: &str) -> Vec<String> {
         let path = dir.join("ssh");
-        fs::write(&path, format!("#!/bin/sh\necho \"$*\" >> {}\n{body}\n", dir.join("calls").display())).unwrap();
+        fs::write(&path, format!("#!/bin/sh\ncase $* in *-G*) exit 1;; esac\necho \"$*\" >> {}\n{body}\n", dir.join("calls").display()))
+            .unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         vec![path.display().to_string(), "-q".into()]
     }

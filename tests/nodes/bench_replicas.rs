@@ -60,18 +60,19 @@ const DRIVERS: [Bench; 2] = [
 fn btrfs_nodes() -> Nodes {
     let bed = Nodes::with_svcmgr(&["n1", "n2"]);
     for node in ["n1", "n2"] {
-        let code = "truncate -s 10G /disk/b.img; mkfs.btrfs -q -L z /disk/b.img 2>&1; losetup -f /disk/b.img; mkdir -p /z; mount -t btrfs -o subvolid=5 LABEL=z /z";
+        // no discards of what an earlier round has deleted: they would cost whoever runs
+        let code = "truncate -s 10G /disk/b.img; mkfs.btrfs -q -L z /disk/b.img 2>&1; losetup -f /disk/b.img; mkdir -p /z; mount -t btrfs -o subvolid=5,nodiscard LABEL=z /z";
         bed.sh(node, &format!("{code}; touch /disk/tools"));
     }
     bed
 }
 
-/// Times of each; odd, so that there is a middle one.
-const ROUNDS: usize = 3;
+/// Times of each: each order as often.
+const ROUNDS: usize = 6;
 
 fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+    f64::midpoint(seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2])
 }
 
 /// Seconds of a command on n1, and bytes that came in at n2's card meanwhile; what it said.
@@ -117,32 +118,50 @@ fn replicas() {
         let write = |file: &str, megabytes: u64| bed.sh("n1", &format!("head -c {megabytes}M /dev/urandom >{}/{file}; sync", driver.data));
         bed.sh("n1", driver.make);
         write("all", megabytes);
-        let (mut whole, mut pipe, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-        let mut settled = Vec::new();
-        for round in 0..=ROUNDS {
+        let ours = || {
             bed.sh("n2", &format!(". /disk/tools; {}", driver.none));
-            let (ours, _, said) = cost(&bed, "svc1 sync full --force");
+            let (took, _, said) = cost(&bed, "svc1 sync full --force");
+            (took, seconds_of_pipe(&bed, &said))
+        };
+        let yardstick = |ssh: &str| {
             bed.sh("n2", &format!(". /disk/tools; {}", driver.gone));
-            let (yardstick, ..) = cost(&bed, driver.full);
-            let (flushed, ..) = cost(&bed, driver.flush);
-            let sent = seconds_of_pipe(&bed, &said);
+            (cost(&bed, &driver.full.replace("ssh ", ssh)).0, cost(&bed, driver.flush).0)
+        };
+        let mut rounds: Vec<[f64; 5]> = Vec::new();
+        for round in 0..=ROUNDS {
+            let own = || yardstick("ssh ");
+            let same = || yardstick("ssh -c aes128-gcm@openssh.com ");
+            // in turn, as each leaves the disk to the next as it likes
+            let ((whole, pipe), (bare, flushed), (same, _)) = match round % 3 {
+                0 => {
+                    let ours = ours();
+                    (ours, own(), same())
+                }
+                1 => {
+                    let (own, same) = (own(), same());
+                    (ours(), own, same)
+                }
+                _ => {
+                    let same = same();
+                    let ours = ours();
+                    (ours, own(), same)
+                }
+            };
             println!(
-                "{}, round {round}: svcmgr {ours:.2} s, of which its pipe {sent:.2} s; bare pipe {yardstick:.2} s, on the disk {flushed:.2} s later",
+                "{}, round {round}: svcmgr {whole:.2} s, of which its pipe {pipe:.2} s; bare pipe {bare:.2} s, on the disk {flushed:.2} s later; with aes128-gcm {same:.2} s",
                 driver.name
             );
-            if round > 0 {
-                // the first one warms both
-                whole.push(ours);
-                pipe.push(sent);
-                bare.push(yardstick);
-                settled.push(yardstick + flushed);
-            }
+            rounds.push([whole, pipe, bare, bare + flushed, same]);
         }
-        let (whole, pipe, bare, settled) = (median(whole), median(pipe), median(bare), median(settled));
+        // the first one warms all
+        let of = |which: usize| median(rounds.iter().skip(1).map(|round| round[which]).collect());
+        let [whole, pipe, bare, settled, same] = [0, 1, 2, 3, 4].map(of);
         println!(
-            "{}: a full transfer of {megabytes} MiB: bare pipe {bare:.2} s; svcmgr's pipe {pipe:.2} s: {:+.1} %; the whole command {whole:.2} s, {:+.1} % of a bare pipe that is on the disk ({settled:.2} s)",
+            "{}: a full transfer of {megabytes} MiB: bare pipe {bare:.2} s; svcmgr's pipe {pipe:.2} s: {:+.1} %, {:+.1} % of a bare pipe with aes128-gcm ({same:.2} s); the whole command {whole:.2} s: {:+.1} %, {:+.1} % of a bare pipe that is on the disk ({settled:.2} s)",
             driver.name,
             beside(pipe, bare),
+            beside(pipe, same),
+            beside(whole, bare),
             beside(whole, settled)
         );
 

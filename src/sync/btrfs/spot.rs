@@ -178,9 +178,9 @@ impl Spot {
     }
 
     /// Removes what was received and is not wanted: also a part of it.
-    pub(super) fn clear_incoming(&self, cx: &Cx) -> Result<()> {
+    pub(super) fn clear_incoming(&self, cx: &Cx, all: &[Subvolume]) -> Result<()> {
         let incoming = format!("{}/", self.incoming());
-        self.list(cx)?.iter().filter(|s| s.path.starts_with(&incoming)).try_for_each(|s| self.delete(cx, &s.path))
+        all.iter().filter(|s| s.path.starts_with(&incoming)).try_for_each(|s| self.delete(cx, &s.path))
     }
 
     /// Whatever was changed is on the disk.

@@ -63,7 +63,7 @@ pub(super) fn tidy(cx: &Cx, spot: &Spot, image: &str) -> Result<()> {
     if arrived.path != spot.sent() {
         spot.rename(cx, &arrived.path, &spot.sent())?;
     }
-    spot.clear_incoming(cx)?;
+    spot.clear_incoming(cx, &all)?;
     spot.flush(cx)
 }
 

@@ -148,8 +148,9 @@ impl Target for Btrfs {
         }
         self.with(cx, places, |spots| {
             spots.iter().try_for_each(|spot| {
-                spot.clear_incoming(cx)?;
-                match spot.data(&spot.list(cx)?) {
+                let all = spot.list(cx)?;
+                spot.clear_incoming(cx, &all)?;
+                match spot.data(&all) {
                     Some(data) => switch::writable(cx, spot, data),
                     None if self.at_home => Ok(()),
                     None => Err(missing(cx, spot)),
@@ -274,7 +275,7 @@ fn make_ready(cx: &Cx, spot: &Spot, base: Option<&str>, held: &Held) -> Result<S
             spot.name, cx.host.node, data.path
         )));
     }
-    spot.clear_incoming(cx)?;
+    spot.clear_incoming(cx, &all)?;
     let into = spot.at(&spot.incoming());
     make_folder(&into)?;
     Ok(into)
