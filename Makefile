@@ -22,8 +22,7 @@ test: deps      ## everything: lints, unit tests, recorded cases, floors, exampl
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --locked --all-targets --test nodes --test vm; \
 	 else echo "SKIPPED: clippy is not installed, lints are not checked"; fi
 	$(CARGO) test --locked
-	$(CARGO) test --locked --test nodes -- --test-threads=4
-	$(CARGO) test --locked --test vm
+	@CARGO=$(CARGO) scripts/test-real.sh
 
 lint:           ## format and clippy
 	$(CARGO) fmt --check
