@@ -3,7 +3,6 @@
 pub mod blkid;
 pub mod boot;
 pub mod btrfs;
-pub mod btrfs_mounted;
 pub mod busy;
 pub mod cipher;
 pub mod device;

@@ -102,7 +102,7 @@ impl Fs {
             return true;
         }
         if dev.starts_with("/dev/") {
-            let disks = || mount.fstype == "btrfs" && device::of_one_btrfs(crate::host::btrfs_mounted::FOLDER, &dev, &mount.source);
+            let disks = || mount.fstype == "btrfs" && device::of_one_btrfs(crate::host::btrfs::mounted::FOLDER, &dev, &mount.source);
             return device::is_same(&dev, &mount.source) || disks();
         }
         if cx.host.facts.loops_of(&dev).iter().any(|l| l.device == mount.source) {

@@ -2,7 +2,7 @@
 
 use crate::host::Cx;
 use crate::host::blkid::{self, labelled};
-use crate::host::btrfs_mounted;
+use crate::host::btrfs::mounted;
 use crate::host::facts::Mount;
 use crate::host::patience::wait_until;
 use std::path::Path;
@@ -62,9 +62,9 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || real(one).is_some_and(|real_one| Some(real_one) == real(other))
 }
 
-/// Both are disks of one btrfs that is mounted, as [`btrfs_mounted`] finds it below `folder`: of several, mountinfo names any.
+/// Both are disks of one btrfs that is mounted, as [`mounted`] finds it below `folder`: of several, mountinfo names any.
 pub(super) fn of_one_btrfs(folder: &str, one: &str, other: &str) -> bool {
-    btrfs_mounted::of_disk(folder, one).is_some_and(|fs| Some(fs) == btrfs_mounted::of_disk(folder, other))
+    mounted::of_disk(folder, one).is_some_and(|fs| Some(fs) == mounted::of_disk(folder, other))
 }
 
 /// `mount` is a bind of folder `dev`: the same filesystem, and `dev`'s path inside it.

@@ -2,7 +2,7 @@
 
 use super::Btrfs;
 use crate::host::Cx;
-use crate::host::{btrfs, btrfs_mounted as mounted};
+use crate::host::btrfs::{self, mounted};
 
 /// What the subvolumes are, everywhere, on the filesystems of what is sent from here, if something of each is mounted.
 pub(super) fn snapshots(sync: &Btrfs, cx: &Cx) -> Option<Vec<String>> {

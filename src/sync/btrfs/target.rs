@@ -161,7 +161,7 @@ impl Target for Btrfs {
 
     /// On shared disks nothing is mounted to look: another node may have them.
     fn at_hand(&self, cx: &Cx, side: Side) -> bool {
-        self.receiver.is_none() || self.places(side).iter().all(|place| btrfs::mounted(cx, &place.label).is_some())
+        self.receiver.is_none() || self.places(side).iter().all(|place| btrfs::mount(cx, &place.label).is_some())
     }
 
     fn witness(&self, cx: &Cx, side: Side) -> Option<String> {
