@@ -1,27 +1,39 @@
 //! The disks of a filesystem, found by its label.
 
-use super::{NOT_INSTALLED, is_installed, top};
+use super::{NOT_INSTALLED, is_installed};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::blkid::{Labelled, labelled};
 use crate::host::facts::Mount;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The devices that were found meanwhile, by label.
-static FOUND: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+/// The devices that were found, by label, while they are remembered.
+static FOUND: Mutex<Option<BTreeMap<String, Vec<String>>>> = Mutex::new(None);
 
-/// The devices of the one btrfs filesystem with this label. Looked for once while [`keeping`]: it takes a look at every disk.
+fn found() -> MutexGuard<'static, Option<BTreeMap<String, Vec<String>>>> {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on each is looked for once.
+pub(super) fn remember() {
+    found().get_or_insert_default();
+}
+
+/// From now on they are looked for each time.
+pub(super) fn forget() {
+    *found() = None;
+}
+
+/// The devices of the one btrfs filesystem with this label. Takes a look at every disk, unless they are remembered.
 pub fn devices(cx: &Cx, label: &str) -> Result<Vec<String>> {
-    let found = || FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    let keeping = top::is_keeping();
-    let known = found().get(label).cloned().filter(|_| keeping);
+    let known = found().as_ref().and_then(|all| all.get(label).cloned());
     if let Some(known) = known {
         return Ok(known);
     }
     let devices = look_for(cx, label)?;
-    if keeping {
-        found().insert(label.to_owned(), devices.clone());
+    if let Some(all) = found().as_mut() {
+        all.insert(label.to_owned(), devices.clone());
     }
     Ok(devices)
 }
@@ -57,11 +69,6 @@ pub fn mount(cx: &Cx, label: &str) -> Option<Mount> {
 pub(super) fn is_of(source: &str, devices: &[String]) -> bool {
     let real = |name: &str| std::fs::canonicalize(name).unwrap_or_else(|_| name.into());
     devices.iter().any(|device| device == source || real(device) == real(source))
-}
-
-/// They are looked for anew.
-pub(super) fn forget() {
-    FOUND.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ static KEEPING: AtomicBool = AtomicBool::new(false);
 /// next, until all is done. Not for what starts or stops a service, whose disks must be free in between.
 pub fn keeping<T>(host: &Host, log: &Logger, work: impl FnOnce() -> T) -> T {
     KEEPING.store(true, Ordering::SeqCst);
+    device::remember();
     let done = work();
     KEEPING.store(false, Ordering::SeqCst);
     device::forget();
@@ -154,9 +155,4 @@ pub fn with<T>(cx: &Cx, labels: &[&str], work: impl FnOnce(&[Top]) -> Result<T>)
     let done = held.and_then(|()| work(&tops));
     labels.iter().take(tops.len()).for_each(|label| let_go(cx, label));
     done
-}
-
-/// [`keeping`] is under way.
-pub(super) fn is_keeping() -> bool {
-    KEEPING.load(Ordering::SeqCst)
 }
