@@ -44,7 +44,7 @@ fn who_watches_sees_how_long_it_takes_and_triggers_stand_around_the_snapshot() {
     bed.sh("n1", "chmod 755 /disk/hook; head -c 6M /dev/urandom >/srv/svc1/data/big; sync -f /srv/svc1/data");
     for (verb, whole) in [("full", 6_300_000), ("update --force", 3_150_000)] {
         let screen = bed.sh("n1", &format!("TERM=xterm script -qec 'svcmgr -s svc1 sync {verb}' /dev/null"));
-        let told = regex::Regex::new(r"sync#1 (\d+\.\d) MB (\d+)% \d+\.\d [KM]B/s 0:00:0\d").unwrap();
+        let told = regex::Regex::new(r"sync#1 (\d+\.\d) MB (\d+)% \d+\.\d [KM]B/s 0:0\d:\d\d").unwrap();
         let seen: Vec<(f64, f64)> =
             told.captures_iter(&screen).map(|c| (c[1].parse::<f64>().unwrap() * 1e6, c[2].parse::<f64>().unwrap())).collect();
         assert!(!seen.is_empty(), "{screen}");
