@@ -76,7 +76,10 @@ impl<'a> Desk<'a> {
         let everybody: Vec<Option<Answer>> = answers.values().map(|a| a.clone().ok().filter(Answer::known)).collect();
         let news = |here: &mut Here| {
             here.resolve(everybody.iter().map(Option::as_ref));
-            told.iter().flat_map(|a| a.holder.iter().chain(&a.rival)).map(|h| here.learn(h)).filter(|l| *l != Learned::Nothing).count()
+            let holders = told.iter().flat_map(|a| a.holder.iter().chain(&a.rival));
+            let news = holders.map(|h| here.learn(h)).filter(|l| *l != Learned::Nothing).count();
+            told.iter().for_each(|a| here.hear(a));
+            news
         };
         // in memory first: mostly there is no news, and nothing to write
         let mut copy = self.here.clone();

@@ -65,7 +65,7 @@ fn a_start_of_the_holder_ends_a_promise_that_came_to_nothing() {
     let mut after = here.clone();
     after.forget(here.promise().unwrap());
     after.promise_self(&Promise { epoch: 2, node: "n1".into(), copy: "nodes".into(), at: here.now }).unwrap();
-    after.take(2, Duration::zero(), Vec::new());
+    after.take(2, Duration::zero(), &[]);
     assert_eq!((after.holds(), after.promise()), (true, None));
     let view = View { here: &after, answers: &answers, flex: false };
     let Decision::Go(go) = decide(&view, &How::default()) else { panic!("refused") };

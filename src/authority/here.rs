@@ -2,6 +2,7 @@
 
 mod arrive;
 mod change;
+mod consent;
 mod promise;
 
 use super::copies::{Copies, Copy};
@@ -161,11 +162,6 @@ impl Here {
     pub fn promise(&self) -> Option<&Promise> {
         let record = self.record.known()?;
         record.promise.as_ref().filter(|p| p.epoch > record.holder.epoch)
-    }
-
-    /// Copies that may be overwritten.
-    pub fn abandoned(&self) -> Vec<String> {
-        self.record.known().map(|r| r.abandoned.clone()).unwrap_or_default()
     }
 
     /// The highest epoch that anything here is of.

@@ -41,7 +41,9 @@ type Seen = std::collections::BTreeMap<String, usize>;
 
 /// Histories in which little happens prove little.
 fn often_enough(seen: &Seen, cases: usize) {
-    for what in ["Take", "Done", "Hand", "Copy", "StopThere", "Release", "CRASH", "CUT", "RESTORE", "DAMAGE", "dies", "warning:", "stays"] {
+    for what in
+        ["Take", "Done", "Hand", "Copy", "StopThere", "Release", "HAND", "CRASH", "CUT", "RESTORE", "DAMAGE", "dies", "warning:", "stays"]
+    {
         let times = seen.get(what).copied().unwrap_or_default();
         assert!(times * 200 >= cases, "{what} only {times} times: {seen:?}");
     }

@@ -88,9 +88,9 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
             stake: format!("what may have been written on {node}"),
             remedy: format!("on {sender}: svcmgr -s {service} sync full --rid {rid} --abandon {node}   (overwrites it)"),
         })
-        .filter(|_| !given_up(here, question));
+        .filter(|_| !here.given_up(rid));
     }
-    if data.state == Some(State::Orphan) && !given_up(here, question) {
+    if data.state == Some(State::Orphan) && !here.given_up(rid) {
         let until = data.written_until.map_or_else(|| "it is not known until when".into(), |at| format!("until {}", instant(at, here.now)));
         return Some(Refusal {
             what: format!("{what}: {node} has writes of its own"),
@@ -116,9 +116,4 @@ pub fn refusal(here: &Here, question: &Question, rid: &str) -> Option<Refusal> {
 
 fn data_copy(here: &Here) -> String {
     here.copy().map(|c| c.name.clone()).unwrap_or_default()
-}
-
-/// The sender's record says that someone gave this copy's writes up; or this node's does: a way home was prepared.
-fn given_up(here: &Here, question: &Question) -> bool {
-    here.copy().is_some_and(|c| question.abandoned.contains(&c.name) || here.abandoned().contains(&c.name))
 }

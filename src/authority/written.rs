@@ -26,8 +26,7 @@ impl Here {
     /// Of `rid` here is a copy that nobody has touched, as far as this node remembers: only of those the data are asked.
     /// Not of one whose writes are given up; nor of 2014's stamps, which do not tell when a transfer ended.
     pub fn untouched(&self, rid: &str) -> bool {
-        let own = self.copy().map(|c| &c.name);
-        !own.is_some_and(|own| self.abandoned().contains(own)) && self.replica(rid).is_some()
+        !self.given_up(rid) && self.replica(rid).is_some()
     }
 
     fn replica(&self, rid: &str) -> Option<&Replica> {

@@ -156,11 +156,17 @@ fn has(row: &Instance, state: State) -> bool {
     row.data.iter().any(|d| d.state == Some(state.name()))
 }
 
+/// All that `row` has of its own was given up, and is not overwritten yet.
+fn given_up(told: &Told, row: &Instance) -> bool {
+    let mut own = row.data.iter().filter(|d| d.state == Some(State::Orphan.name()));
+    row.copy.as_ref().is_some_and(|copy| own.all(|d| told.here.gives_up(copy, &d.rid)))
+}
+
 /// `row` has data of its own, and nobody remembers that it took over: someone has to choose whose are kept.
 fn choice(told: &Told, row: &Instance, holder: &Instance) -> Option<Vec<Advice>> {
     let here = told.here;
     let until = row.data.iter().filter(|d| d.state == Some(State::Orphan.name())).filter_map(|d| d.written_until).max()?;
-    if !row.answers || row.copy.as_ref().is_some_and(|copy| here.abandoned().contains(copy)) {
+    if !row.answers || given_up(told, row) {
         return None;
     }
     let (node, other) = (&row.node, &holder.node);
@@ -181,7 +187,7 @@ fn mend(told: &Told, row: &Instance, runner: &Instance) -> Option<Advice> {
     if !row.answers {
         return None;
     }
-    if has(row, State::Orphan) && row.copy.as_ref().is_some_and(|copy| here.abandoned().contains(copy)) {
+    if has(row, State::Orphan) && given_up(told, row) {
         return on(format!("to make a copy on {node} again"), "sync full")
             .map(|a| a.note(format!("what {node} wrote itself was given up")));
     }

@@ -120,8 +120,7 @@ fn allowed(host: &Host, log: &Logger, name: &str, rid: &str, epoch: u64, argv: &
     // whoever holds authority in this epoch is the sender: the gate has let nobody else in. True: from another copy
     let crosses = |here: &Here| {
         let holder = here.holder().map_err(Error::Text)?;
-        let question =
-            Question { node: holder.node.clone(), copy: Some(holder.copy), epoch, abandoned: here.abandoned(), ..Question::default() };
+        let question = Question { node: holder.node.clone(), copy: Some(holder.copy), epoch, ..Question::default() };
         match receive::refusal(here, &question, rid) {
             Some(refusal) => Err(Error::text(refusal.to_string())),
             None if holder.epoch != epoch => Err(Error::text(format!("{} does not know epoch {epoch} of {name}", here.node))),

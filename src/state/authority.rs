@@ -5,6 +5,7 @@ use super::atomic;
 use crate::error::Result;
 use chrono::{DateTime, Local};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a file says, if it can be read.
@@ -74,6 +75,29 @@ pub struct Promise {
     pub at: DateTime<Local>,
 }
 
+/// Someone has said (`--abandon`) that what a copy has and the holder's has not may be overwritten. It is good for what was
+/// there then: used up, replication by replication, when a transfer begins to overwrite that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The copy's name.
+    pub copy: String,
+    /// The node on which it was said.
+    pub by: String,
+    /// When, by that node's clock: with `by` it tells one from another.
+    pub at: DateTime<Local>,
+    /// Replications that it is not about, or not any more. They are only ever added to: who has an older word of the
+    /// same consent does not bring it back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub over: BTreeSet<String>,
+}
+
+impl Consent {
+    /// It is the same one, as far as it is over or not.
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.copy, &self.by, self.at) == (&other.copy, &other.by, other.at)
+    }
+}
+
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -86,9 +110,9 @@ pub struct Record {
     /// The last promise, while it is of a higher epoch than the holder's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<Promise>,
-    /// Copies whose writes someone has given up (`--abandon`) in this epoch: they may be overwritten.
+    /// What someone has given up (`--abandon`) in this epoch, also what was overwritten since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub abandoned: Vec<String>,
+    pub abandoned: Vec<Consent>,
     /// Filesystems of the service are up here for nothing but to receive the data of the holder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub receiving: bool,

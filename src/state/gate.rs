@@ -1,7 +1,7 @@
 //! The gate: what a sender asks a peer before any transfer, and what the peer answers. One JSON line
 //! each way, on the standard streams of `svcmgr -s NAME gate`. Keys nobody knows are ignored; a version nobody knows is refused.
 
-use super::authority::{Holder, Promise};
+use super::authority::{Consent, Holder, Promise};
 use super::replica::{Image, State};
 use chrono::{DateTime, Local};
 use indexmap::IndexMap;
@@ -38,9 +38,9 @@ pub struct Question {
     /// Transfers that arrived whole: what the peer now has.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub done: IndexMap<String, Image>,
-    /// Copies whose writes someone has given up in this epoch.
+    /// What someone has given up in this epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub abandoned: Vec<String>,
+    pub abandoned: Vec<Consent>,
 }
 
 /// One transfer to come.
@@ -108,9 +108,9 @@ pub struct Answer {
     /// What it has promised, and to whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<Promise>,
-    /// Copies whose writes someone has given up.
+    /// What someone has given up, as it knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub abandoned: Vec<String>,
+    pub abandoned: Vec<Consent>,
     /// It cannot tell who holds authority: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsure: Option<String>,

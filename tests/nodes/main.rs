@@ -15,6 +15,7 @@
 #[path = "../bed/nodes.rs"]
 mod bed;
 
+mod abandon;
 mod bench_replicas;
 mod btrfs;
 mod btrfs_content;

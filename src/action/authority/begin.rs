@@ -113,7 +113,7 @@ pub fn clear<'a>(run: &Run<'a>, agreed: Agreed<'a>, how: &How) -> Result<Cleared
     if let Some(epoch) = go.claim {
         let claim = desk.claim(epoch, &answers)?;
         let behind = behind(&desk.asking(), &answers);
-        let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, behind, go.abandoned.clone())))?;
+        let ours = desk.change(|here| here.claims(&claim.promise).inspect(|()| here.take(epoch, behind, &go.abandoned)))?;
         if let Err(why) = ours {
             desk.unclaim(&claim);
             return Err(not_taken(&desk.here, &how.words(), why));

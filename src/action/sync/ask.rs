@@ -119,6 +119,7 @@ fn ask(work: &Work, peer: &str, tasks: &[Task]) -> Result<Answer, String> {
         work.host.peers.give_up(peer, "svcmgr there does not answer in time");
     }
     let answer = answer?;
+    round::hear(work, &answer);
     learn(work, &answer);
     Ok(answer)
 }

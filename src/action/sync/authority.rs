@@ -1,9 +1,10 @@
 //! Whether this node may send at all: only who holds authority does.
 
 use crate::action::authority::Desk;
+use crate::action::select::Selection;
 use crate::action::{Info, Options};
 use crate::authority::receive::PROMISED;
-use crate::authority::words::instant;
+use crate::authority::words::{instant, list};
 use crate::authority::{Here, Refusal};
 use crate::error::{Error, Result};
 use crate::service::instance::Instance;
@@ -11,7 +12,7 @@ use crate::state::authority::Promise;
 
 /// True: this node's copy holds authority, or nothing is replicated. False: it is another's turn, as was said. The
 /// error is for what someone has to decide.
-pub(super) fn may_send(desk: &mut Desk, info: &Info, options: &Options) -> Result<bool> {
+pub(super) fn may_send(desk: &mut Desk, info: &Info, options: &Options, selection: &Selection) -> Result<bool> {
     if !desk.here.copies.replicated() {
         return Ok(true);
     }
@@ -25,13 +26,14 @@ pub(super) fn may_send(desk: &mut Desk, info: &Info, options: &Options) -> Resul
         return not_ours(desk, info, options);
     }
     let loser = options.abandon.clone();
+    let rids: Vec<String> = desk.here.copies.rids.iter().filter(|rid| selection.has(rid)).cloned().collect();
     if let Some(node) = &loser {
-        may_lose(desk, node)?;
+        may_lose(desk, node, &rids)?;
     }
     desk.change(|here| {
         here.settle();
         if let Some(node) = &loser {
-            here.abandon(node);
+            here.abandon(node, &rids);
         }
     })?;
     Ok(true)
@@ -111,15 +113,16 @@ fn not_ours(desk: &Desk, info: &Info, options: &Options) -> Result<bool> {
     Ok(false)
 }
 
-/// `--abandon NODE` of a sync: its own writes may be overwritten.
-fn may_lose(desk: &Desk, node: &str) -> Result<()> {
+/// `--abandon NODE` of a sync: its own writes of `rids` may be overwritten.
+fn may_lose(desk: &Desk, node: &str, rids: &[String]) -> Result<()> {
     let here = &desk.here;
+    let of = if rids.len() == here.copies.rids.len() { String::new() } else { format!(" of {}", list(rids)) };
     match here.copies.of_node(node) {
         None => Err(Error::text(format!("--abandon {node}: it is not a node of {}", here.service))),
         Some(copy) if Some(copy) == here.copy() => Err(Error::text(format!("--abandon {node}: it has the same data as {}", here.node))),
         Some(_) => {
             desk.log.warning(format!(
-                "what {node} has written of its own is given up, as you say (--abandon): it is overwritten with the data of {}",
+                "what {node} has written of its own{of} is given up, as you say (--abandon): it is overwritten with the data of {}",
                 here.node
             ));
             Ok(())

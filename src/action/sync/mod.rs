@@ -153,7 +153,7 @@ pub fn act(service: &Service, host: &Host, log: &Logger, info: &Info, options: &
         return Err(Error::text(format!("nothing to do: none of the selected resources of {} is a sync", service.name)));
     }
     let mut desk = Desk::load(service, host, log, options.dry_run, false);
-    if !authority::may_send(&mut desk, info, options)? {
+    if !authority::may_send(&mut desk, info, options, &selection)? {
         return Ok(());
     }
     let here = desk.here;

@@ -2,6 +2,7 @@
 //! that one command sends is one round.
 
 use super::{Task, Work};
+use crate::action::authority::Desk;
 use crate::action::call;
 use crate::error::Result;
 use crate::state::gate::{Answer, Question};
@@ -39,6 +40,19 @@ fn change(work: &Work, task: &Task, f: impl FnOnce(&mut Sent)) -> Result<()> {
     replica::change_sent(&work.host.paths.var, &work.service.name, &task.res.rid, &task.peer, f)
 }
 
+/// Remembers what of the writes that someone has given up is overwritten there.
+pub(super) fn hear(work: &Work, answer: &Answer) {
+    let mut copy = work.here.clone();
+    copy.hear(answer);
+    if copy == work.here {
+        return;
+    }
+    let mut desk = Desk::load(work.service, work.host, &work.log, work.options.dry_run, false);
+    if let Err(e) = desk.change(|here| here.hear(answer)) {
+        work.log.error(e.to_string());
+    }
+}
+
 /// How long a peer may take to look at what it has just made its data: it mounts a large filesystem for that.
 const CONFIRM: Duration = Duration::from_secs(180);
 
@@ -48,6 +62,7 @@ pub(super) fn confirm<'t>(work: &Work, peer: &str, rids: impl Iterator<Item = &'
     let question = Question { done, ..call::question(&work.here) };
     let limit = work.host.peers.patience().max(CONFIRM);
     let answer = call::gate(work.host, &work.log, &work.service.name, peer, &question, false, limit)?;
+    hear(work, &answer);
     match &answer.unsure {
         _ if !answer.known() => Err(format!("{peer} has no service {}", work.service.name)),
         Some(why) => Err(why.clone()),

@@ -62,6 +62,7 @@ impl Here {
         let (dst, from) = (dst.map(str::to_owned), Some(holder.node));
         let file = Replica { dst, from, ..Replica::new(&self.node, State::InProgress, holder.epoch, self.now) };
         self.replicas.insert(rid.to_owned(), Known::Known(f(file)));
+        self.use_up(rid);
     }
 
     /// The image that is being written over the data of `rid` here, or was when that was broken off.

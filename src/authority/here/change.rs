@@ -5,7 +5,7 @@ use crate::state::authority::{Holder, Known, Record};
 use crate::state::gate::{Answer, Question};
 use crate::state::replica::{Image, Replica, State};
 use chrono::{DateTime, Local, TimeDelta};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Here {
     /// Takes in what a peer says of the holder. What is not known here is not settled by one peer's word alone:
@@ -34,9 +34,7 @@ impl Here {
             .any(|c| Some(c) == self.copy());
         let held = party || ours;
         let promise = self.record.known().and_then(|r| r.promise.clone()).filter(|p| p.epoch > told.epoch);
-        let mut record = Record { promise, ..Record::of(told.clone()) };
-        record.abandoned.clear();
-        self.record = Known::Known(record);
+        self.record = Known::Known(Record { promise, ..Record::of(told.clone()) });
         if held && told.epoch > mine.epoch && !self.holds() {
             self.lose(told);
         }
@@ -104,22 +102,16 @@ impl Here {
         true
     }
 
-    /// Takes over which copies' writes the holder has given up.
-    pub fn accept(&mut self, question: &Question) {
-        let from_holder = self.record_is(question);
-        if let Known::Known(record) = &mut self.record
-            && from_holder
-        {
-            record.abandoned.extend(question.abandoned.iter().filter(|a| !record.abandoned.contains(a)).cloned().collect::<Vec<_>>());
-        }
-    }
-
     /// The asker's copy holds authority in the epoch that is known here.
     pub(super) fn record_is(&self, question: &Question) -> bool {
-        let copy = question.copy.as_deref().unwrap_or_default();
-        self.holder().is_ok_and(|h| h.epoch == question.epoch)
+        self.is_held_by(question.copy.as_deref(), &question.node, question.epoch)
+    }
+
+    /// `copy`, which `node` has, holds authority in `epoch`, and that is what is known here.
+    pub(super) fn is_held_by(&self, copy: Option<&str>, node: &str, epoch: u64) -> bool {
+        self.holder().is_ok_and(|h| h.epoch == epoch)
             && self.rival().is_none()
-            && self.copies.named(copy, &question.node) == self.holding()
+            && self.copies.named(copy.unwrap_or_default(), node) == self.holding()
     }
 
     /// There is a record from now on, also when nothing has ever changed hands; the holder's data are live in writing.
@@ -129,31 +121,6 @@ impl Here {
         }
         if self.holds() {
             self.set_live();
-        }
-    }
-
-    /// Filesystems are up here for nothing but to receive what the holder sends.
-    pub fn receiving(&self) -> bool {
-        self.record.known().is_some_and(|r| r.receiving)
-    }
-
-    /// Sets or ends that. With `give_up`, what this node has written of its own may be overwritten by the holder, until
-    /// that ends.
-    pub fn receive(&mut self, on: bool, give_up: bool) {
-        self.settle();
-        let own = self.copy().map(|c| c.name.clone());
-        if let Known::Known(record) = &mut self.record {
-            record.receiving = on;
-            record.abandoned.retain(|a| on || Some(a) != own.as_ref());
-            record.abandoned.extend(own.filter(|own| give_up && !record.abandoned.contains(own)));
-        }
-    }
-
-    /// Gives up what the copy of `node` has written of its own: it may be overwritten, in this epoch.
-    pub fn abandon(&mut self, node: &str) {
-        let name = self.copies.of_node(node).map(|c| c.name.clone());
-        if let Known::Known(record) = &mut self.record {
-            record.abandoned.extend(name.filter(|name| !record.abandoned.contains(name)));
         }
     }
 
@@ -193,7 +160,7 @@ impl Here {
 
     /// This node's copy holds authority from now on, in `epoch`; writes of the copies `abandoned` are given up. All
     /// data here become live, their base forgotten. `behind`: how far the clock of who held before is behind this one.
-    pub fn take(&mut self, epoch: u64, behind: TimeDelta, abandoned: Vec<String>) {
+    pub fn take(&mut self, epoch: u64, behind: TimeDelta, abandoned: &[String]) {
         let from = self.holder().ok().map(|h| h.copy);
         let copy = self.copy().map(|c| c.name.clone()).unwrap_or_default();
         let whole = |rid: &String| matches!(self.data(rid).state, Some(State::Replica | State::Live | State::Orphan));
@@ -203,7 +170,8 @@ impl Here {
         let away = self.away(if home { TimeDelta::zero() } else { behind }).filter(|_| !given_up);
         let partial = !self.rids().iter().all(whole);
         let holder = Holder { epoch, copy, node: self.node.clone(), since: self.now, from, handed: false, partial, away };
-        self.record = Known::Known(Record { abandoned, ..Record::of(holder) });
+        self.record = Known::Known(Record::of(holder));
+        abandoned.iter().for_each(|copy| self.consent(copy, BTreeSet::new()));
         self.set_live();
     }
 

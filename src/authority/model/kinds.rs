@@ -69,6 +69,8 @@ pub struct Write {
     pub copy: usize,
     pub epoch: u64,
     pub at: usize,
+    /// Nobody ran the service for it.
+    pub by_hand: bool,
 }
 
 pub struct World {
@@ -81,8 +83,10 @@ pub struct World {
     pub given_up: BTreeSet<usize>,
     /// Writes that a takeover left behind, and said so.
     pub left_behind: BTreeSet<usize>,
-    /// Who may give up whose writes: epoch, keeper's copy, loser's copy.
+    /// Whose writes someone has given up: epoch, keeper's copy, loser's copy.
     pub chosen: BTreeSet<(u64, usize, usize)>,
+    /// Those of them that no transfer has begun to overwrite since.
+    pub unused: BTreeSet<(u64, usize, usize)>,
     /// When authority was taken: epoch, copy, step.
     pub taken: Vec<(u64, usize, usize)>,
     /// What was frozen in a round.

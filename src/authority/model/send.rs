@@ -28,7 +28,7 @@ impl World {
         job.images = (0..self.data[0].len()).map(|rid| (self.rid(rid), image.clone())).collect();
     }
 
-    fn question(&self, from: usize) -> Question {
+    pub fn question(&self, from: usize) -> Question {
         let here = &self.nodes[from].here;
         let holder = here.holder().ok();
         Question {
@@ -61,7 +61,10 @@ impl World {
             here.accept(&question);
         });
         let answer = self.answer(to);
-        self.change(from, |here| answer.holder.iter().chain(&answer.rival).for_each(|h| _ = here.learn(h)));
+        self.change(from, |here| {
+            here.hear(&answer);
+            answer.holder.iter().chain(&answer.rival).for_each(|h| _ = here.learn(h));
+        });
         if self.nodes[to].running {
             return Err(refuse(format!("{SERVICE} is up on {peer}"), format!("on {peer}: svcmgr -s {SERVICE} stop")));
         }
@@ -84,11 +87,22 @@ impl World {
         let here = &self.nodes[to].here;
         let replica = |r: &Replica| matches!(r.state, State::Replica | State::InProgress);
         self.unaware = here.receiving() || here.replicas.values().all(|r| r.known().is_some_and(replica));
+        self.used_up(job, from, to);
         self.change(to, |here| here.copies.rids.clone().iter().for_each(|rid| here.arriving(rid, None, None)));
         if self.nodes[to].up {
             self.nodes[to].receiving = Some(Receiving { from, round: job.round });
         }
         Ok(())
+    }
+
+    /// A transfer begins: all is given up that is there and someone has chosen to lose; what is written later is not.
+    fn used_up(&mut self, job: &Job, from: usize, to: usize) {
+        let epoch = self.nodes[from].here.holder().map_or(0, |h| h.epoch);
+        if self.unused.remove(&(epoch, copy_of(from), copy_of(to))) {
+            for (old, new) in self.data[copy_of(to)].iter().zip(&self.rounds[job.round]) {
+                self.given_up.extend(old.writes.difference(new));
+            }
+        }
     }
 
     fn open_still(&self, job: &Job, from: usize, to: usize) -> Result<(), Refusal> {
@@ -133,7 +147,7 @@ impl World {
         }
         let epoch = self.nodes[from].here.holder().map_or(0, |h| h.epoch);
         let (at, origin) = (write.epoch, write.copy);
-        let chosen = self.chosen.iter().any(|c| *c == (epoch, copy_of(from), copy_of(to)) || (c.0 > at && c.2 == origin));
+        let chosen = self.chosen.iter().any(|c| c.0 > at && c.2 == origin);
         if chosen {
             self.given_up.insert(id);
             return Ok(());
@@ -143,10 +157,14 @@ impl World {
         if self.left_behind.contains(&id) && origin != copy_of(to) {
             return Ok(());
         }
+        let machine = &self.nodes[to];
+        if write.by_hand && copy_of(write.node) == copy_of(to) && self.cannot_tell(to, write.at) {
+            self.given_up.insert(id);
+            return Ok(());
+        }
         // out of reach: the var of this machine is of a time before it wrote, and a file of it was lost besides; or two
         // others have held since it did: the last one took over from the other, and does not know whose writes that one
         // left behind. (It may have gone on writing when it had heard of the first of them: that is no epoch of its own)
-        let machine = &self.nodes[to];
         let restored = write.node == to && machine.restored_at > write.at;
         let held = self.taken.iter().filter(|(_, copy, at)| *copy == write.copy && *at <= write.at).map(|(epoch, ..)| *epoch).max();
         if restored && (epoch > held.unwrap_or(0) + 1 || machine.damaged_at > machine.restored_at) {
@@ -157,6 +175,13 @@ impl World {
             "w{id} (written in copy {}, epoch {}) is lost: {} overwrites it on {}",
             write.copy, write.epoch, NAMES[from], NAMES[to]
         ))
+    }
+
+    /// Out of reach: what a machine remembered of its copy was lost after somebody had written into it at `at`; or two
+    /// machines with the same disks may have different clocks.
+    fn cannot_tell(&self, to: usize, at: usize) -> bool {
+        let machine = &self.nodes[to];
+        machine.damaged_at.max(machine.restored_at) > at || (copy_of(to) == 0 && self.clock_at > 0)
     }
 
     /// It was written before another copy took over, and so it was lost by that.
@@ -175,6 +200,8 @@ impl World {
         if let Some((_, why)) = self.change(to, |here| here.arrived(&question)).pop() {
             return Err(refuse(why, ""));
         }
+        let answer = self.answer(to);
+        self.change(from, |here| here.hear(&answer));
         self.nodes[to].receiving = None;
         self.data[copy_of(to)].iter_mut().for_each(|d| d.torn = false);
         for (rid, image) in images {

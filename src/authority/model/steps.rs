@@ -16,6 +16,7 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Write,
+    ByHand,
     Advance,
     Start,
     Stop,
@@ -41,8 +42,9 @@ pub enum What {
 
 use What::*;
 
-const WEIGHTS: [(u32, What); 22] = [
+const WEIGHTS: [(u32, What); 23] = [
     (16, Write),
+    (3, ByHand),
     (16, Advance),
     (12, Start),
     (6, Stop),
@@ -86,6 +88,7 @@ impl World {
         };
         match step.what {
             Write => (0..=b).for_each(|_| self.write(a)),
+            ByHand => self.write_by_hand(a, b),
             Advance => {
                 for _ in 0..=b {
                     self.advance(a)?;
@@ -187,7 +190,8 @@ impl World {
         self.give_up(epoch, n, loser);
         self.change(n, |here| {
             here.settle();
-            here.abandon(NAMES[loser]);
+            let rids = here.copies.rids.clone();
+            here.abandon(NAMES[loser], &rids);
         });
         let todo = self.transfer(n, loser, Mode::Sync);
         self.run(n, "sync", How::default(), todo, false)

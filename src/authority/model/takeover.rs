@@ -13,6 +13,7 @@ pub fn learn(here: &mut Here, answers: &Answers) {
     for holder in answers.values().filter_map(|a| a.as_ref().ok()).flat_map(|a| a.holder.iter().chain(&a.rival)) {
         here.learn(holder);
     }
+    answers.values().filter_map(|a| a.as_ref().ok()).for_each(|a| here.hear(a));
 }
 
 impl World {
@@ -171,7 +172,7 @@ impl World {
         let abandoned = job.go.abandoned.clone();
         let asked_at = job.before.as_ref().map_or(self.now(n), |before| before.now);
         let behind = behind(&Here { now: asked_at, ..self.nodes[n].here.clone() }, &job.answers);
-        self.change(n, |here| here.take(claim.epoch, behind, abandoned));
+        self.change(n, |here| here.take(claim.epoch, behind, &abandoned));
         for p in job.missed.iter().filter(|_| job.how.force) {
             if let Some(other) = &mut self.nodes[*p].job {
                 other.overruled = true;
@@ -189,6 +190,7 @@ impl World {
     /// Someone chooses to lose what a machine has written.
     pub fn give_up(&mut self, epoch: u64, keeper: usize, loser: usize) {
         self.chosen.insert((epoch, copy_of(keeper), copy_of(loser)));
+        self.unused.insert((epoch, copy_of(keeper), copy_of(loser)));
         for (lost, kept) in self.data[copy_of(loser)].iter().zip(&self.data[copy_of(keeper)]) {
             self.given_up.extend(lost.writes.difference(&kept.writes));
         }
@@ -197,7 +199,11 @@ impl World {
     pub fn announce(&mut self, n: usize, p: usize) {
         let Ok(holder) = self.nodes[n].here.holder() else { return };
         if self.reach(n, p) {
-            self.change(p, |here| here.learn(&holder));
+            let question = self.question(n);
+            self.change(p, |here| {
+                here.learn(&holder);
+                here.accept(&question);
+            });
         }
     }
 
@@ -210,11 +216,13 @@ impl World {
             return Ok(Err(refuse("somebody else was quicker", format!("on {}: svcmgr -s {SERVICE} where", NAMES[n]))));
         }
         // out of reach: the other machine on the same disks was receiving, and does not answer now; or files of one of the
-        // two were lost, and a holder that did not know it was one has received, or who received has forgotten it
+        // two were lost, and a holder that did not know it was one has received, or who received has forgotten it; or a clock
+        // was set, and when the other one was cut off cannot be compared with when this one had all
         let same_disks = self.nodes.iter().enumerate().filter(|(p, _)| copy_of(*p) == copy_of(n));
         let whole = same_disks.map(|(_, node)| node).all(|node| node.restored_at == 0 && node.damaged_at == 0);
         let asked = (0..NAMES.len()).all(|p| p == n || copy_of(p) != copy_of(n) || !job.missed.contains(&p));
-        if !job.how.force && asked && whole && self.data[copy_of(n)].iter().any(|d| d.torn) {
+        let clocks = copy_of(n) == 0 && self.clock_set;
+        if !job.how.force && asked && whole && !clocks && self.data[copy_of(n)].iter().any(|d| d.torn) {
             return Err(format!("{} starts on torn data, not forced to", NAMES[n]));
         }
         for p in self.live_elsewhere(n) {

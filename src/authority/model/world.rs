@@ -9,6 +9,7 @@ use crate::config::scope::ServiceConfig;
 use crate::state::alive::LastRun;
 use crate::state::authority::Known;
 use crate::state::gate::{Answer, VERSION, Verdict};
+use crate::state::replica::{Replica, State};
 use chrono::{DateTime, Duration, Local};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -61,6 +62,7 @@ impl World {
             given_up: BTreeSet::new(),
             left_behind: BTreeSet::new(),
             chosen: BTreeSet::new(),
+            unused: BTreeSet::new(),
             taken: Vec::new(),
             rounds: Vec::new(),
             clock_set: false,
@@ -225,17 +227,38 @@ impl World {
 
     /// An instance writes.
     pub fn write(&mut self, n: usize) {
-        if !self.nodes[n].running {
-            return;
+        if self.nodes[n].running {
+            let id = self.written(n, self.writes.len() % self.data[0].len(), false);
+            self.tell(format!("{} writes w{id}", NAMES[n]));
         }
+    }
+
+    /// Somebody mounts the copy of a machine on which the service is down, and writes.
+    pub fn write_by_hand(&mut self, n: usize, pick: usize) {
+        let rid = pick % self.data[0].len();
+        let (node, now) = (&self.nodes[n], self.now(n));
+        let idle = node.up && !node.running && node.receiving.is_none() && self.busy(n).is_none() && self.disks_taken(n).is_none();
+        let file = |n: usize| self.nodes[n].here.replicas.get(&self.rid(rid)).and_then(Known::known);
+        // out of reach: what a transfer has left half, as it or another machine with the same disks remembers; what is not
+        // known to be a copy; a clock that was set back since it came; a home that was made ready and has got nothing yet
+        let copy = |r: &Replica| matches!(r.state, State::Replica | State::Orphan) && now > r.since + Duration::seconds(2);
+        let half = |p: usize| copy_of(p) == copy_of(n) && file(p).is_some_and(|r| matches!(r.state, State::InProgress | State::Torn));
+        let ready = node.here.receiving() && node.here.given_up(&self.rid(rid));
+        if idle && !node.here.holds() && !ready && file(n).is_some_and(copy) && !(0..NAMES.len()).any(half) {
+            let id = self.written(n, rid, true);
+            self.tell(format!("HAND {} w{id} into {}", NAMES[n], self.rid(rid)));
+        }
+    }
+
+    /// One more write into the data of a machine.
+    fn written(&mut self, n: usize, rid: usize, by_hand: bool) -> usize {
         let epoch = self.nodes[n].here.holder().map_or(0, |h| h.epoch);
         let id = self.writes.len();
-        self.writes.push(Write { node: n, copy: copy_of(n), epoch, at: self.events });
-        let rids = self.data[0].len();
+        self.writes.push(Write { node: n, copy: copy_of(n), epoch, at: self.events, by_hand });
         let newest = Some(self.now(n));
-        let data = &mut self.data[copy_of(n)][id % rids];
+        let data = &mut self.data[copy_of(n)][rid];
         data.newest = newest;
         data.writes.insert(id);
-        self.tell(format!("{} writes w{id}", NAMES[n]));
+        id
     }
 }

@@ -189,7 +189,6 @@ pub(super) struct Later {
 pub(super) fn later_elsewhere(view: &View) -> Vec<Later> {
     let here = view.here;
     let (service, node) = (&here.service, &here.node);
-    let abandoned = here.abandoned();
     let own = here.last_run.as_ref().and_then(|run| run.until);
     let ran = answered(view).filter(|(peer, _)| same_site(view, peer)).filter_map(|(_, a)| Some(a.up_until? - skew(a, here.now)));
     let ran = ran.chain(own).max();
@@ -200,10 +199,12 @@ pub(super) fn later_elsewhere(view: &View) -> Vec<Later> {
         (_, Some((came, said))) => Some((came, Some(said))),
         (ran, None) => ran.map(|ran| (ran, None)),
     };
-    let other = |peer: &str| here.copies.of_node(peer).filter(|c| Some(*c) != here.copy() && !abandoned.contains(&c.name)).is_some();
+    let other = |peer: &str| here.copies.of_node(peer).filter(|c| Some(*c) != here.copy());
     let written = |peer: &str, answer: &Answer| {
         let (last, came) = last.as_ref()?;
-        let held = answer.rids.values().filter_map(|v| v.held.as_ref()).filter(|held| held.state == Some(State::Orphan));
+        let copy = other(peer)?;
+        let held = answer.rids.iter().filter(|(rid, _)| !here.gives_up(&copy.name, rid)).filter_map(|(_, v)| v.held.as_ref());
+        let held = held.filter(|held| held.state == Some(State::Orphan));
         let written = held.filter_map(|held| Some((held.written_until? - skew(answer, here.now), !held.found())));
         let (dated, until) = written.filter(|(until, _)| until > last).map(|(until, dated)| (dated, until)).max()?;
         let (until, last) = (instant(until, here.now), instant(*last, here.now));
@@ -218,7 +219,7 @@ pub(super) fn later_elsewhere(view: &View) -> Vec<Later> {
             ),
         })
     };
-    answered(view).filter(|(peer, _)| other(peer)).filter_map(|(peer, answer)| written(peer, answer)).collect()
+    answered(view).filter_map(|(peer, answer)| written(peer, answer)).collect()
 }
 
 /// Warnings about what the holder has and we do not.
