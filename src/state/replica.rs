@@ -129,9 +129,22 @@ pub struct Sent {
     /// A later transfer has begun and was not confirmed: when it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken_since: Option<DateTime<Local>>,
-    /// Why it failed, if that was seen.
+    /// A later transfer was begun beside what the peer has, and was not confirmed. It has not touched that before
+    /// `broken_since`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Tried>,
+    /// Why the one or the other failed, if that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// The begin of a transfer that is put beside the peer's copy before it becomes that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// When, by the sender's clock.
+    pub since: DateTime<Local>,
+    /// In which epoch the sender held authority: of one before, the peer's copy tells more than this.
+    pub epoch: u64,
 }
 
 /// Two witnesses tell of different data. One with a line `PLACE=WHAT` for each part of the data is compared by place: a

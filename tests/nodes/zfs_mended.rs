@@ -81,11 +81,7 @@ fn a_start_after_a_broken_transfer_whose_base_was_renamed() {
 #[test]
 fn home_that_died_during_the_first_sync_back() {
     let bed = nodes(&["osol1", "osol2"], &service("").replace("src@osol1 = osol1_z3_root/data", "src@osol1 = /srv/z3"), "512M");
-    sh(
-        &bed,
-        "osol1",
-        "p=osol1_z3_root/data; zfs create $p; zfs create $p/sub; zfs create -o mountpoint=/var/lib/own -o readonly=off $p/own; svc1 start 2>&1",
-    );
+    sh(&bed, "osol1", &format!("p=osol1_z3_root/data; zfs create $p; zfs create $p/sub; {OWN}; svc1 start 2>&1"));
     put(&bed, "osol1", 1, 1);
     done(&bed, "osol1", "svc1 sync full");
     // a source that is a path is known while nothing is mounted there
@@ -96,17 +92,10 @@ fn home_that_died_during_the_first_sync_back() {
     assert_eq!(bed.run("osol1", "grep z3_root/data /proc/mounts").stdout, "");
     bed.sh("osol2", "echo 2 >/var/lib/own/x");
 
-    slowly(&bed);
-    put(&bed, "osol2", 2, 4);
-    let sync = bed.spawn("osol2", "svc1 sync update --force");
-    bed.until("osol1", SOON, "zfs list -H -t snapshot -o name | grep -q osol1_z3_root/data@tosend");
-    bed.ctl("crash", &["osol2"]);
-    bed.ctl("crash", &["osol1"]);
-    boot(&bed, "osol1", true);
+    home_dies_in_the_first_sync_back(&bed);
     done(&bed, "osol1", "svc1 start");
     assert_eq!(bed.sh("osol1", FILES), "11");
     assert_eq!(bed.sh("osol1", "touch /var/lib/own/y; ls /var/lib/own"), "y");
-    _ = finish(sync);
 
     // whoever mounted the top one died before those below it
     sh(&bed, "osol1", "patient zfs unmount osol1_z3_root/data/sub");
@@ -115,6 +104,47 @@ fn home_that_died_during_the_first_sync_back() {
     assert!(row.contains("osol1_z3_root/data/sub is not mounted on /srv/z3/sub: start mounts it"), "{status}");
     done(&bed, "osol1", "svc1 start");
     assert_eq!(bed.sh("osol1", FILES), "11");
+}
+
+/// A dataset that is mounted elsewhere and goes with the top one.
+const OWN: &str = "zfs create -o mountpoint=/var/lib/own -o readonly=off osol1_z3_root/data/own";
+
+/// Both nodes are off in the middle of the first transfer back after a takeover: what protected home is gone, one dataset
+/// is new, one is old. Home is on again.
+fn home_dies_in_the_first_sync_back(bed: &Nodes) {
+    slowly(bed);
+    put(bed, "osol2", 2, 4);
+    let sync = bed.spawn("osol2", "svc1 sync update --force");
+    bed.until("osol1", SOON, "zfs list -H -t snapshot -o name | grep -q osol1_z3_root/data@tosend");
+    bed.ctl("crash", &["osol2"]);
+    bed.ctl("crash", &["osol1"]);
+    boot(bed, "osol1", true);
+    _ = finish(sync);
+}
+
+/// A start of home is killed after it has taken authority, before it has taken the broken transfer back.
+#[test]
+fn home_that_died_once_more_when_it_had_taken_authority() {
+    let bed = nodes(&["osol1", "osol2"], &service(""), "512M");
+    sh(&bed, "osol1", &format!("zfs create osol1_z3_root/data; zfs create osol1_z3_root/data/sub; {OWN}; svc1 start 2>&1"));
+    put(&bed, "osol1", 1, 1);
+    done(&bed, "osol1", "svc1 sync full");
+    done(&bed, "osol2", "svc1 takeover");
+    home_dies_in_the_first_sync_back(&bed);
+    bed.sh("osol1", "echo 'start after writing /opt/opensvc/var/svc1/sync#1.replica.json' >/opt/opensvc/var/.die");
+    assert_eq!(bed.run("osol1", "svc1 start").code, 137);
+    let record = bed.sh("osol1", "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
+    assert!(record.contains("\"live\""), "{record}");
+    // nobody gets them before they are whole
+    refused(&bed, "osol1", "svc1 sync update --force", "osol2 cannot be reached");
+    done(&bed, "osol1", "svc1 start");
+    assert_eq!(bed.sh("osol1", FILES), "11");
+    assert_eq!(bed.run("osol1", "zfs list -H -t snapshot -o name | grep tosend").stdout, "");
+    // it is at work from now on: what a later start finds on its way is its own
+    put(&bed, "osol1", 3, 1);
+    bed.sh("osol1", "zfs snapshot -r osol1_z3_root/data@tosend; echo 4 >/srv/z3/f; svc1 stop 2>&1");
+    done(&bed, "osol1", "svc1 start");
+    assert_eq!(bed.sh("osol1", FILES), "43");
 }
 
 /// What others have made on the copy.

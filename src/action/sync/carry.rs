@@ -192,7 +192,7 @@ fn applied<'t, 'a>(work: &Work, tasks: &[Task], staged: Vec<Carried<'t, 'a>>) ->
         let log = work.logger(task.res);
         let cx = work.service.cx(work.host, &log, task.res, work.options.force);
         let begun = Instant::now();
-        let ready = if round::crosses(work, task) { round::begun(work, task) } else { Ok(()) };
+        let ready = if round::crosses(work, task) { round::applying(work, task) } else { Ok(()) };
         match ready.and_then(|()| task.driver.apply(&cx, &job(work, task))) {
             Ok(()) => Some(Carried { task, sent, took: took + begun.elapsed() }),
             Err(e) => {
@@ -231,8 +231,7 @@ pub(super) fn one(work: &Work, task: &Task) -> bool {
 fn transfer<'t, 'a>(work: &Work, task: &'t Task<'a>) -> Option<Carried<'t, 'a>> {
     let log = work.logger(task.res);
     let cx = work.service.cx(work.host, &log, task.res, work.options.force);
-    let touches = round::crosses(work, task) && !task.driver.staged();
-    let ready = if touches { round::begun(work, task) } else { Ok(()) };
+    let ready = if round::crosses(work, task) { round::begun(work, task) } else { Ok(()) };
     let begun = Instant::now();
     let done = ready.and_then(|()| task.driver.send(&cx, &job(work, task)));
     work.live.done(&task.peer);

@@ -6,7 +6,7 @@ use crate::action::authority::Desk;
 use crate::action::call;
 use crate::error::Result;
 use crate::state::gate::{Answer, Question};
-use crate::state::replica::{self, Sent};
+use crate::state::replica::{self, Sent, Tried};
 use std::time::Duration;
 
 /// What the task carries goes from one copy of the data to another: both sides keep record of it.
@@ -15,18 +15,37 @@ pub(super) fn crosses(work: &Work, task: &Task) -> bool {
     copies.replicated() && copies.rids.contains(&task.res.rid) && copies.of_node(&task.peer) != work.here.copy()
 }
 
-/// On record before the first byte: from now on what the peer has is partly new, partly old.
+/// On record before the first byte: from now on what the peer has is partly new, partly old. Of what is put beside that,
+/// only that it has begun.
 pub(super) fn begun(work: &Work, task: &Task) -> Result<()> {
+    let (since, epoch) = (work.host.clock.now(), work.epoch);
+    change(work, task, |sent| {
+        sent.why = None;
+        if task.driver.staged() { sent.tried = Some(Tried { since, epoch }) } else { sent.broken_since = Some(since) }
+    })
+}
+
+/// What stands beside the peer's copy is about to take its place.
+pub(super) fn applying(work: &Work, task: &Task) -> Result<()> {
     let now = work.host.clock.now();
-    change(work, task, |sent| (sent.broken_since, sent.why) = (Some(now), None))
+    change(work, task, |sent| sent.broken_since = Some(sent.tried.as_ref().map_or(now, |tried| tried.since)))
 }
 
 /// Why it was not confirmed. It was on record before that it was not.
 pub(super) fn broken(work: &Work, task: &Task, why: &str) {
-    let short = why.lines().rev().find(|l| !l.trim().is_empty()).map(|l| l.trim().to_owned());
-    if let Err(e) = change(work, task, |sent| sent.why = short.filter(|_| sent.broken_since.is_some())) {
+    let begun = |sent: &Sent| sent.broken_since.is_some() || sent.tried.is_some();
+    if let Err(e) = change(work, task, |sent| sent.why = short(&task.peer, why).filter(|_| begun(sent))) {
         work.logger(task.res).warning(e.to_string());
     }
+}
+
+/// One line of what was said: of a refusal what it refuses, of a program's talk its last word. That it failed is said
+/// anyhow.
+fn short(peer: &str, why: &str) -> Option<String> {
+    let mut lines = why.lines().map(str::trim).filter(|l| !l.is_empty());
+    let refusal = why.lines().any(|l| l.trim_start().starts_with("type: "));
+    let line = if refusal { lines.next() } else { lines.next_back() }?;
+    Some(line.strip_prefix(&format!("node {peer} synchronization failed: ")).unwrap_or(line).to_owned())
 }
 
 /// The peer has all of it: its answer says so.

@@ -3,7 +3,9 @@
 
 use super::{last, state_file_status};
 use crate::authority::copies::Copies;
+use crate::authority::words::instant;
 use crate::host::Cx;
+use crate::host::lock::Lock;
 use crate::report::Probe;
 use crate::state::authority::{self, Known};
 use crate::state::replica::{self, Image, Sent, State};
@@ -42,13 +44,45 @@ pub fn status(cx: &Cx, view: &View, driver: &str, schedule: &Schedule, peers: &P
     if !probe.messages.is_empty() && probe.status == Status::Up {
         probe.status = Status::Warn;
     }
-    let failed = known().filter_map(|(peer, sent)| Some(format!("last sync to {peer} failed: {}", sent.why.as_ref()?)));
-    probe.messages.extend(failed);
+    probe.messages.extend(known().filter_map(|(peer, sent)| {
+        let whole = sent.image.frozen_at.or_else(|| last(cx, driver, peer));
+        let there = if sent.broken_since.is_some() { String::new() } else { format!(". {}", there(cx, whole)) };
+        Some(unfinished(cx, peer, sent)? + &there)
+    }));
     probe
 }
 
+/// Of what was put beside the copy of `peer` since authority came here, and was not confirmed: when that began, and why it
+/// failed. It is told until a transfer there succeeds, and is no change of the state: what `peer` has is whole.
+pub fn unfinished(cx: &Cx, peer: &str, sent: &Sent) -> Option<String> {
+    let tried = sent.tried.as_ref().filter(|tried| tried.epoch == epoch(cx))?;
+    not_confirmed(cx, peer, tried.since, sent.why.as_deref())
+}
+
+/// Of a transfer to `peer`, begun at `begun`, that was not confirmed. `None`: it may be under way at this moment.
+pub fn not_confirmed(cx: &Cx, peer: &str, begun: DateTime<Local>, why: Option<&str>) -> Option<String> {
+    let line = format!("last sync to {peer}, begun {}, ", instant(begun, cx.host.clock.now()));
+    match why {
+        Some(why) => Some(format!("{line}failed: {why}")),
+        None if Lock::holder(&cx.host.paths.var.join("lock").join(cx.service)).is_some() => None,
+        None => Some(format!("{line}was broken off")),
+    }
+}
+
+/// What a peer has that was sent `whole` last.
+pub fn there(cx: &Cx, whole: Option<DateTime<Local>>) -> String {
+    match whole {
+        Some(at) => format!("the copy there is of {}", instant(at, cx.host.clock.now())),
+        None => "there is no whole copy there".into(),
+    }
+}
+
+fn epoch(cx: &Cx) -> u64 {
+    authority::read(&cx.host.paths.var, cx.service).known().map_or(0, |record| record.holder.epoch)
+}
+
 /// This node is the one that sends: it has the service, and no copy of another's data.
-fn sends(cx: &Cx, view: &View) -> bool {
+pub fn sends(cx: &Cx, view: &View) -> bool {
     let own = match replica::read(&cx.host.paths.var, cx.service, cx.rid) {
         Known::Known(own) => own.node != cx.scope.node || own.state == State::Live,
         _ => true,
@@ -88,7 +122,7 @@ fn lost<'a>(
     sent: impl Iterator<Item = (&'a String, &'a Sent)>,
     snapshots: &dyn Fn() -> Option<Vec<String>>,
 ) -> BTreeMap<String, String> {
-    let epoch = authority::read(&cx.host.paths.var, cx.service).known().map_or(0, |record| record.holder.epoch);
+    let epoch = epoch(cx);
     let own =
         |peer: &str, image: &Image| image.epoch == epoch && image.frozen_at.map(stamp::format) == last(cx, driver, peer).map(stamp::format);
     let asked: Vec<(&String, &str)> =

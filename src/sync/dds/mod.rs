@@ -176,8 +176,8 @@ impl SyncDriver for Dds {
         status::last(cx, peer)
     }
 
-    fn status(&self, cx: &Cx, _view: &View) -> Probe {
-        status::status(&self.sender, cx)
+    fn status(&self, cx: &Cx, view: &View) -> Probe {
+        status::status(&self.sender, cx, view)
     }
 
     fn question(&self, cx: &Cx, peer: &str) -> gate::Detail {

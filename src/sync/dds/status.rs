@@ -6,9 +6,10 @@ use super::files::Files;
 use super::volume::{Look, Volume, Which};
 use crate::host::Cx;
 use crate::report::Probe;
-use crate::state::stamp;
+use crate::state::{replica, stamp};
 use crate::status::Status;
-use crate::sync::common;
+use crate::sync::common::status::{sends, unfinished};
+use crate::sync::{View, common};
 use chrono::{DateTime, Local};
 
 /// How full a snapshot may be before that is said: percent.
@@ -23,18 +24,26 @@ fn of_peer(cx: &Cx, peer: &str) -> Option<DateTime<Local>> {
     stamp::read(&stamp::of_node(&cx.host.paths.var, peer, cx.service, cx.rid))
 }
 
-pub(super) fn status(sender: &Sender, cx: &Cx) -> Probe {
+pub(super) fn status(sender: &Sender, cx: &Cx, view: &View) -> Probe {
     let probe = common::state_file_status(cx, "dds", &sender.schedule);
     let mut lines: Vec<String> = late(sender, cx).into_iter().collect();
     if Files(cx).has_chain() {
         lines.extend(snapshots(sender, cx));
     }
-    if lines.is_empty() {
-        return probe;
-    }
-    let status = if probe.status == Status::Up { Status::Warn } else { probe.status };
+    let status = if probe.status == Status::Up && !lines.is_empty() { Status::Warn } else { probe.status };
     lines.extend(probe.messages);
+    lines.extend(failed(cx, view));
     Probe { status, messages: lines, ..probe }
+}
+
+/// The peers to which the last transfer has failed. Of one that has no copy yet, it had begun to be one.
+fn failed(cx: &Cx, view: &View) -> Vec<String> {
+    if !sends(cx, view) {
+        return Vec::new();
+    }
+    let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
+    let known = sent.iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == *peer));
+    known.filter_map(|(peer, sent)| unfinished(cx, peer, sent)).collect()
 }
 
 /// Of several peers, those that have got less than the state file tells.

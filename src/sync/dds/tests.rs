@@ -7,7 +7,7 @@ use crate::config::scope::ServiceConfig;
 use crate::host::Host;
 use crate::log::{Logger, Memory};
 use crate::state::gate::Held;
-use crate::state::replica::State;
+use crate::state::replica::{self, State};
 use crate::status::Status;
 use crate::sync::Mode;
 use std::path::Path;
@@ -336,6 +336,14 @@ fn the_row_tells_who_is_late_and_what_fills_up() {
     assert_eq!(row(), (Status::Warn, vec!["deb3 need update".into()]));
     bench.round(Mode::Update, &[("deb2", held(State::Replica, Some("uuid-1"))), ("deb3", held(State::None, None))]);
     assert_eq!(row(), (Status::Up, Vec::new()));
+    let failed = |epoch| {
+        let tried = Some(replica::Tried { since: bench.host.clock.now(), epoch });
+        let change = |sent: &mut replica::Sent| (sent.tried, sent.why) = (tried, Some("disk full".to_owned()));
+        replica::change_sent(&bench.host.paths.var, "svc1", "sync#2", "deb3", change).unwrap();
+        row()
+    };
+    assert_eq!(failed(0), (Status::Up, vec!["last sync to deb3, begun 18:00:00, failed: disk full".into()]));
+    assert_eq!(failed(1), (Status::Up, Vec::new()), "authority has changed hands since");
     bench.lvm.snaps.lock().unwrap()[0].3 = 83;
     assert_eq!(row(), (Status::Warn, vec!["snapshot data_osvc_snap1 83 % full".into()]));
     bench.lvm.snaps.lock().unwrap()[0].2 = "swi-I-s---".into();

@@ -3,13 +3,13 @@
 use super::{Kind, Rsync};
 use crate::authority::words::instant;
 use crate::host::Cx;
-use crate::host::lock::Lock;
 use crate::report::Probe;
 use crate::state::authority::{self, Known};
-use crate::state::replica::{self, Replica, Sent, State};
+use crate::state::replica::{self, Replica, State};
 use crate::state::stamp;
 use crate::status::Status;
 use crate::sync::View;
+use crate::sync::common::status::{not_confirmed, there};
 use crate::sync::schedule::from_future;
 
 pub(super) fn status(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
@@ -32,7 +32,7 @@ fn has_taken_over(cx: &Cx) -> bool {
 
 /// Transfers that began and were not confirmed: as the sender remembers them, and as the receiver does.
 fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
-    let (var, now) = (&cx.host.paths.var, cx.host.clock.now());
+    let var = &cx.host.paths.var;
     if sync.kind != Kind::User || !cx.host.paths.service_var(cx.service).exists() {
         return Vec::new();
     }
@@ -49,19 +49,10 @@ fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
     }
     let sent = replica::read_sent(var, cx.service, cx.rid);
     let known = sent.into_iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == peer));
-    let at_work = || Lock::holder(&var.join("lock").join(cx.service)).is_some();
     known
-        .filter(|(_, sent)| sent.broken_since.is_some() && (sent.why.is_some() || !at_work()))
-        .filter_map(|(peer, Sent { image, broken_since, why, .. })| {
-            let begun = instant(broken_since?, now);
-            let there = match image.frozen_at {
-                Some(at) => format!("the copy there is of {}", instant(at, now)),
-                None => "there is no whole copy there".into(),
-            };
-            Some(match why {
-                Some(why) => format!("last sync to {peer}, begun {begun}, failed: {why}. {there}"),
-                None => format!("last sync to {peer}, begun {begun}, was broken off. {there}"),
-            })
+        .filter_map(|(peer, sent)| {
+            let line = not_confirmed(cx, &peer, sent.broken_since?, sent.why.as_deref())?;
+            Some(format!("{line}. {}", there(cx, sent.image.frozen_at)))
         })
         .collect()
 }

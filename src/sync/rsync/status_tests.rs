@@ -3,7 +3,8 @@
 use super::super::tests::Bench;
 use super::*;
 use crate::clock::{Clock, FixedClock};
-use crate::state::replica::Image;
+use crate::host::lock::Lock;
+use crate::state::replica::{Image, Sent};
 use chrono::{DateTime, Local};
 
 fn at(time: &str) -> DateTime<Local> {
