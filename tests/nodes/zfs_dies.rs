@@ -18,14 +18,18 @@ fn reboot(bed: &Nodes) {
     bed.until("osol1", SOON, "ssh osol2 true");
 }
 
-/// The receiver there is to be killed at its step `n`; what the run said, and at what step it died.
-fn dies_at(bed: &Nodes, n: u32, command: &str) -> (crate::bed::Said, String) {
-    bed.sh("osol2", &format!("echo 'recv {n}' >/opt/opensvc/var/.die; rm -f /opt/opensvc/var/.died"));
+/// The receiver there is to be killed at its step of that number or name; what the run said, and at what step it died.
+fn dies_at(bed: &Nodes, step: &str, command: &str) -> (crate::bed::Said, String) {
+    bed.sh("osol2", &format!("echo 'recv {step}' >/opt/opensvc/var/.die; rm -f /opt/opensvc/var/.died"));
     let said = bed.run("osol1", command);
     let died = bed.run("osol2", "cat /opt/opensvc/var/.died").stdout;
     bed.sh("osol2", "rm -f /opt/opensvc/var/.die");
     (said, died)
 }
+
+/// All has arrived, and is to be put in place; it is.
+const RECORD: &str = "before writing /opt/opensvc/var/svc1/sync#1.replica.json";
+const DESTROY: &str = "before zfs destroy";
 
 /// The copy as it stands on the target, whatever the snapshots are called: its datasets with the guid of the newest.
 fn offered(bed: &Nodes) -> String {
@@ -53,14 +57,14 @@ fn the_target_is_rebooted() {
     bed.sh("osol1", "sed -i /bwlimit/d /opt/opensvc/etc/svc1.env");
 
     // all has arrived; it has not begun to put that in place, then it has
-    for (n, what) in [(3, "between receive and switch"), (5, "while it switches")] {
+    for (step, what) in [(RECORD, "between receive and switch"), (DESTROY, "while it switches")] {
         let before = sent(&bed, "osol2");
         write(&bed, 1);
-        let (said, died) = dies_at(&bed, n, "svc1 sync update --force");
+        let (said, died) = dies_at(&bed, step, "svc1 sync update --force");
         assert!(said.code == 1 && !died.is_empty(), "{died}{}", said.stderr);
         reboot(&bed);
         table.fault(&format!("the target is rebooted {what} ({died})"), &said);
-        if n == 3 {
+        if step == RECORD {
             table.unchanged(&before, what);
         }
         table.mended("incremental");
@@ -69,7 +73,7 @@ fn the_target_is_rebooted() {
     write(&bed, 1);
     let files = "cd /srv/z3; find . -type f -exec md5sum {} + | sort -k2";
     let new = bed.sh("osol1", files);
-    let (_, died) = dies_at(&bed, 5, "svc1 sync update --force");
+    let (_, died) = dies_at(&bed, DESTROY, "svc1 sync update --force");
     assert!(died.contains("zfs destroy"), "{died}");
     bed.ctl("crash", &["osol1"]);
     reboot_alone(&bed);
@@ -95,7 +99,7 @@ fn at_each_step(verb: &str, next: &str, at_least: u32) {
     for step in 1..40 {
         write(&bed, 1);
         let before = offered(&bed);
-        let (said, died) = dies_at(&bed, step, &format!("svc1 sync {verb} --force"));
+        let (said, died) = dies_at(&bed, &step.to_string(), &format!("svc1 sync {verb} --force"));
         eprintln!("{verb}, step {step}: {died}: exit status {}", said.code);
         if died.is_empty() || died.contains("rsync") {
             assert!(step > at_least, "only {step} steps");

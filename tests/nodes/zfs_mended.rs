@@ -50,7 +50,7 @@ fn a_start_after_a_broken_transfer_whose_base_was_renamed() {
     put(&bed, "osol1", 1, 1);
     done(&bed, "osol1", "svc1 sync full");
     put(&bed, "osol1", 2, 1);
-    bed.sh("osol2", "echo 'recv 5' >/opt/opensvc/var/.die");
+    bed.sh("osol2", "echo 'recv before zfs destroy' >/opt/opensvc/var/.die");
     assert_eq!(bed.run("osol1", "svc1 sync update --force").code, 1);
     // its pool is not there yet: that is no reason to write the copy down as torn
     bed.ctl("crash", &["osol2"]);
@@ -116,8 +116,8 @@ fn home_dies_in_the_first_sync_back(bed: &Nodes) {
     put(bed, "osol2", 2, 4);
     let sync = bed.spawn("osol2", "svc1 sync update --force");
     bed.until("osol1", SOON, "zfs list -H -t snapshot -o name | grep -q osol1_z3_root/data@tosend");
-    bed.ctl("crash", &["osol2"]);
     bed.ctl("crash", &["osol1"]);
+    bed.ctl("crash", &["osol2"]);
     boot(bed, "osol1", true);
     _ = finish(sync);
 }
@@ -126,7 +126,13 @@ fn home_dies_in_the_first_sync_back(bed: &Nodes) {
 #[test]
 fn home_that_died_once_more_when_it_had_taken_authority() {
     let bed = nodes(&["osol1", "osol2"], &service(""), "512M");
-    sh(&bed, "osol1", &format!("zfs create osol1_z3_root/data; zfs create osol1_z3_root/data/sub; {OWN}; svc1 start 2>&1"));
+    sh(
+        &bed,
+        "osol1",
+        &format!(
+            "zfs create -o mountpoint=/srv/z3 -o readonly=off osol1_z3_root/data; zfs create osol1_z3_root/data/sub; {OWN}; svc1 start 2>&1"
+        ),
+    );
     put(&bed, "osol1", 1, 1);
     done(&bed, "osol1", "svc1 sync full");
     done(&bed, "osol2", "svc1 takeover");
@@ -135,6 +141,9 @@ fn home_that_died_once_more_when_it_had_taken_authority() {
     assert_eq!(bed.run("osol1", "svc1 start").code, 137);
     let record = bed.sh("osol1", "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
     assert!(record.contains("\"live\""), "{record}");
+    // nobody else gets that: also of a service of which nothing tells whether it is up
+    refused(&bed, "osol1", "svc1 disable --rid fs#1 && svc1 sync update --force", "a start takes it back");
+    bed.sh("osol1", "svc1 enable --rid fs#1");
     done(&bed, "osol1", "svc1 start");
     assert_eq!(bed.sh("osol1", FILES), "11");
     assert_eq!(bed.run("osol1", "zfs list -H -t snapshot -o name | grep tosend").stdout, "");

@@ -2,7 +2,7 @@
 //! stays.
 
 use super::guard::is_protected;
-use super::{Zfs, names};
+use super::{Zfs, incoming, names};
 use crate::error::{Error, Result};
 use crate::host::Cx;
 use crate::host::zfs::{self, Dataset, Snapshot, Tree};
@@ -55,6 +55,7 @@ impl Zfs {
             self.no_snapshot_of_others(cx, &tree, found)?;
         }
         unmount(cx, &tree)?;
+        incoming::begin(cx, base)?;
         // what a holder did after its last snapshot when it gave its data away: it unmounted. had anybody written since,
         // its witness would be another one
         let handed =

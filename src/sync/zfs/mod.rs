@@ -4,6 +4,7 @@ mod back;
 mod base;
 mod glance;
 mod guard;
+mod incoming;
 mod names;
 mod send;
 mod source;
@@ -255,7 +256,7 @@ impl SyncDriver for Zfs {
     fn ready(&self, cx: &Cx) -> Result<()> {
         match self.lacks(&cx.host.node) {
             Some(why) => Err(Error::text(why)),
-            None => self.here(cx, &self.source(cx)?).map(|_| ()),
+            None => self.here(cx, &self.source(cx)?).and_then(|_| incoming::none_left(cx)),
         }
     }
 

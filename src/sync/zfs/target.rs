@@ -3,7 +3,7 @@
 
 use super::back::unmount;
 use super::guard::is_protected;
-use super::{Zfs, place, source};
+use super::{Zfs, incoming, place, source};
 use crate::config::scope::Params;
 use crate::error::{Error, Result};
 use crate::host::Cx;
@@ -148,6 +148,7 @@ impl Target for Zfs {
         if let Err(e) = tidy.and_then(|()| self.clear(cx, &stage)) {
             cx.log.warning(format!("{dataset} is not tidy: {e}"));
         }
+        incoming::end(cx)?;
         Ok(Recovered::Whole)
     }
 
@@ -155,12 +156,13 @@ impl Target for Zfs {
         let side = if self.at_home { Side::Source } else { Side::Target };
         let dataset = self.standing(cx, side)?;
         // protected: a start before this one has come to nothing. properties that come to home for the first time take the
-        // place of what protects it
-        if !zfs::is_installed() || !(fresh || is_protected(cx, &dataset)) {
+        // place of what protects it; a start that was killed when it had taken authority leaves what arrives on record
+        if !zfs::is_installed() || !(fresh || incoming::base(cx)?.is_some() || is_protected(cx, &dataset)) {
             return Ok(());
         }
         let Some(tree) = zfs::tree(cx, &dataset, &self.mark(cx))? else { return Ok(()) };
-        if let Some((top, base)) = tree.top().and_then(|top| Some((top, self.on_record(cx, top)?))) {
+        let base = tree.top().map_or(Ok(None), |top| self.taken_back_to(cx, top))?;
+        if let Some((top, base)) = tree.top().zip(base) {
             self.take_back(cx, &tree, base, false)?;
             self.call_sent(cx, &top.name, base)?;
         } else if tree.datasets.iter().any(|d| d.named(&self.names.tosend()).is_some()) {
@@ -179,7 +181,8 @@ impl Target for Zfs {
                 cx.host.node
             )),
             _ => e,
-        })
+        })?;
+        incoming::end(cx)
     }
 
     fn at_hand(&self, cx: &Cx, side: Side) -> bool {
