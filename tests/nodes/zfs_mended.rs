@@ -92,7 +92,7 @@ fn home_that_died_during_the_first_sync_back() {
     assert_eq!(bed.run("osol1", "grep z3_root/data /proc/mounts").stdout, "");
     bed.sh("osol2", "echo 2 >/var/lib/own/x");
 
-    home_dies_in_the_first_sync_back(&bed);
+    home_dies_in_the_first_sync_back(&bed, "svc1 sync update --force");
     done(&bed, "osol1", "svc1 start");
     assert_eq!(bed.sh("osol1", FILES), "11");
     assert_eq!(bed.sh("osol1", "touch /var/lib/own/y; ls /var/lib/own"), "y");
@@ -111,10 +111,10 @@ const OWN: &str = "zfs create -o mountpoint=/var/lib/own -o readonly=off osol1_z
 
 /// Both nodes are off in the middle of the first transfer back after a takeover: what protected home is gone, one dataset
 /// is new, one is old. Home is on again.
-fn home_dies_in_the_first_sync_back(bed: &Nodes) {
+fn home_dies_in_the_first_sync_back(bed: &Nodes, command: &str) {
     slowly(bed);
     put(bed, "osol2", 2, 4);
-    let sync = bed.spawn("osol2", "svc1 sync update --force");
+    let sync = bed.spawn("osol2", command);
     bed.until("osol1", SOON, "zfs list -H -t snapshot -o name | grep -q osol1_z3_root/data@tosend");
     bed.ctl("crash", &["osol1"]);
     bed.ctl("crash", &["osol2"]);
@@ -136,7 +136,7 @@ fn home_that_died_once_more_when_it_had_taken_authority() {
     put(&bed, "osol1", 1, 1);
     done(&bed, "osol1", "svc1 sync full");
     done(&bed, "osol2", "svc1 takeover");
-    home_dies_in_the_first_sync_back(&bed);
+    home_dies_in_the_first_sync_back(&bed, "svc1 sync update --force");
     bed.sh("osol1", "echo 'start after writing /opt/opensvc/var/svc1/sync#1.replica.json' >/opt/opensvc/var/.die");
     assert_eq!(bed.run("osol1", "svc1 start").code, 137);
     let record = bed.sh("osol1", "cat '/opt/opensvc/var/svc1/sync#1.replica.json'");
@@ -152,6 +152,26 @@ fn home_that_died_once_more_when_it_had_taken_authority() {
     bed.sh("osol1", "zfs snapshot -r osol1_z3_root/data@tosend; echo 4 >/srv/z3/f; svc1 stop 2>&1");
     done(&bed, "osol1", "svc1 start");
     assert_eq!(bed.sh("osol1", FILES), "43");
+}
+
+/// The same of a home that had writes of its own, which a giveback has given up: somebody keeps what is there all the same.
+#[test]
+fn home_whose_own_writes_were_given_up_and_that_died() {
+    let bed = nodes(&["osol1", "osol2"], &service(""), "512M");
+    sh(&bed, "osol1", "p=osol1_z3_root/data; zfs create -o mountpoint=/srv/z3 -o readonly=off $p; zfs create $p/sub; svc1 start 2>&1");
+    put(&bed, "osol1", 1, 1);
+    done(&bed, "osol1", "svc1 sync full");
+    put(&bed, "osol1", 5, 1);
+    bed.ctl("crash", &["osol1"]);
+    done(&bed, "osol2", "svc1 start");
+    boot(&bed, "osol1", true);
+    bed.until("osol2", SOON, "ssh osol1 true");
+    // its import has mounted it, which looks as if somebody had written there since
+    done(&bed, "osol1", "svc1 stop");
+    home_dies_in_the_first_sync_back(&bed, "svc1 giveback --abandon osol1");
+    refused(&bed, "osol1", "svc1 start", "takeover --abandon osol2");
+    done(&bed, "osol1", "svc1 takeover --abandon osol2 --force");
+    assert_eq!(bed.sh("osol1", FILES), "11");
 }
 
 /// What others have made on the copy.
