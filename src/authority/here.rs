@@ -158,6 +158,14 @@ impl Here {
         self.record.known()?.rival.as_ref()
     }
 
+    /// How to go on with what `node` was made ready for, to be given the data, and how to undo that.
+    pub fn go_on(&self, node: &str) -> String {
+        let (service, holder) = (&self.service, self.holder().map_or_else(|_| node.to_owned(), |h| h.node));
+        let home = self.copies.home() == self.copies.of_node(node);
+        let (at, words) = if home { (holder.as_str(), "giveback") } else { (node, "takeover") };
+        format!("to go on, on {at}: svcmgr -s {service} {words}; to undo it, on {node}: svcmgr -s {service} stop")
+    }
+
     /// A promise that is still to be kept: of a higher epoch than the holder's.
     pub fn promise(&self) -> Option<&Promise> {
         let record = self.record.known()?;

@@ -195,6 +195,7 @@ fn stand(desk: &Desk, answer: &mut Answer) {
             answer.unsure = Some(why);
         }
     }
+    answer.receiving = here.receiving();
     answer.rival = here.rival().cloned();
     answer.promise = here.promise().cloned();
     answer.abandoned = here.abandoned();

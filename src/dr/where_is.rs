@@ -96,6 +96,7 @@ fn own(here: &Here, learned: &Here, instance: &Own) -> Answer {
         up_until: run.until.filter(|_| !instance.running),
         crashed: run.crashed && !instance.running,
         busy: instance.busy.clone(),
+        receiving: here.receiving(),
         holder: here.holder().ok(),
         rival: here.rival().cloned(),
         promise: here.promise().cloned(),
@@ -241,6 +242,14 @@ fn verdict(told: &Told) -> (Verdict, Option<String>) {
     (Verdict::Split, Some(why))
 }
 
+/// A node that was made ready for data that nobody is giving to it any more: how to go on, and how to undo it.
+fn left_ready(told: &Told, row: &Instance) -> Option<String> {
+    let here = told.here;
+    let ready = told.answers.get(&row.node)?.as_ref().is_ok_and(|answer| answer.receiving);
+    let waits = ready && here.copies.of_node(&row.node) != here.holding() && told.rows.iter().all(|r| r.busy.is_none());
+    waits.then(|| format!("{} was made ready to be given the data, and that was broken off: {}", row.node, here.go_on(&row.node)))
+}
+
 /// Clocks, rounds, takeovers under way.
 fn remarks(told: &Told) -> Vec<String> {
     let (here, now) = (told.here, told.here.now);
@@ -274,6 +283,7 @@ fn remarks(told: &Told) -> Vec<String> {
             Some(format!("{}: {what} {}{when} is kept in {kept}", d.rid, row.node))
         }));
     }
+    said.extend(told.rows.iter().filter_map(|row| left_ready(told, row)));
     let told_of = told.answers.values().filter_map(|a| a.as_ref().ok()?.promise.clone());
     let known = here.holder().map_or(0, |h| h.epoch);
     let mut promises: Vec<_> = told_of.filter(|p| p.epoch > known).map(|p| (p.node, p.epoch)).collect();

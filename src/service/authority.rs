@@ -80,8 +80,12 @@ fn said(here: &Here, up: bool, rid: &str) -> Option<(bool, String)> {
         None => Some(data.fault.unwrap_or_else(|| "it is not known what is here".into())),
     };
     let home = here.copies.home().is_some_and(|home| Some(home) == here.copy());
+    let node = &here.node;
+    let ready = || format!("{node} was made ready to be given them, which is under way or was broken off: {}", here.go_on(node));
     match wrong {
+        Some(wrong) if here.receiving() => Some((true, format!("{held}; {wrong}; {}", ready()))),
         Some(wrong) => Some((true, format!("{held}; {wrong}: {see}"))),
+        None if here.receiving() => Some((false, format!("{held}; {}", ready()))),
         None => (holder.epoch > 0 && home).then_some((false, held)),
     }
 }

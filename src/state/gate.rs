@@ -99,6 +99,9 @@ pub struct Answer {
     /// What is being done with it at this moment: `start`, `takeover`…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<String>,
+    /// It was made ready to be given the data, and has not got them yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub receiving: bool,
     /// Who holds authority, as this node knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,

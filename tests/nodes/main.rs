@@ -44,6 +44,7 @@ mod many;
 mod micro;
 mod old_primary;
 mod own_files;
+mod prepared;
 mod resources;
 mod rounds;
 mod smoke;

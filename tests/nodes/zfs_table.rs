@@ -24,7 +24,7 @@ pub fn row(bed: &Nodes, node: &str, service: &str) -> String {
 }
 
 /// Without what is another the next time: times, ids, sizes.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let shown = [
         (r"\d\d:\d\d:\d\d", "TIME"),
         (r"[0-9a-f]{8}-[0-9a-f-]{27}", "UUID"),

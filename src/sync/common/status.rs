@@ -46,7 +46,7 @@ pub fn status(cx: &Cx, view: &View, driver: &str, schedule: &Schedule, peers: &P
     }
     probe.messages.extend(known().filter_map(|(peer, sent)| {
         let whole = sent.image.frozen_at.or_else(|| last(cx, driver, peer));
-        let there = if sent.broken_since.is_some() { String::new() } else { format!(". {}", there(cx, whole)) };
+        let there = if sent.broken_since.is_some() { String::new() } else { format!(". {}", there(cx, &sent.image, whole)) };
         Some(unfinished(cx, peer, sent)? + &there)
     }));
     probe
@@ -69,11 +69,14 @@ pub fn not_confirmed(cx: &Cx, peer: &str, begun: DateTime<Local>, why: Option<&s
     }
 }
 
-/// What a peer has that was sent `whole` last.
-pub fn there(cx: &Cx, whole: Option<DateTime<Local>>) -> String {
-    match whole {
+/// What a peer has that was sent `image` last, of `whole`.
+pub fn there(cx: &Cx, image: &Image, whole: Option<DateTime<Local>>) -> String {
+    let epoch = epoch(cx);
+    match whole.filter(|_| image.epoch == epoch) {
         Some(at) => format!("the copy there is of {}", instant(at, cx.host.clock.now())),
-        None => "there is no whole copy there".into(),
+        None if epoch == 0 => "there is no whole copy there".into(),
+        // it may have held the data itself meanwhile
+        None => format!("no transfer there has succeeded since {} holds the data", cx.host.node),
     }
 }
 

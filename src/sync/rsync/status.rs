@@ -44,7 +44,7 @@ fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
         return vec![partly(cx, receiving)];
     }
     // what it sent when it was the one to send is another's business now
-    if own.is_some_and(|r| r.state != State::Live) || !matches!(view.avail_without_app, Status::Up | Status::Na) {
+    if own.is_some_and(|r| r.state != State::Live) || !matches!(view.avail_without_app, Status::Up | Status::Na | Status::StdbyUp) {
         return Vec::new();
     }
     let sent = replica::read_sent(var, cx.service, cx.rid);
@@ -52,7 +52,7 @@ fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
     known
         .filter_map(|(peer, sent)| {
             let line = not_confirmed(cx, &peer, sent.broken_since?, sent.why.as_deref())?;
-            Some(format!("{line}. {}", there(cx, sent.image.frozen_at)))
+            Some(format!("{line}. {}", there(cx, &sent.image, sent.image.frozen_at)))
         })
         .collect()
 }
