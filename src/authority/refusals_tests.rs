@@ -178,6 +178,19 @@ fn said_so_that_a_tired_person_knows_what_to_do() {
         replica.kept = Some("/dev/vg/kept".into());
     }
     book.start("start on d1, in progress, and a snapshot is kept", &kept, &plain, |_| {});
+    kept.replicas.clone_from(&with("d1", &home, State::InProgress, Some("18:52:00")).replicas);
+    book.start("start on d1, in progress, n1 is silent, d2 has a whole copy", &kept, &plain, |a| {
+        silent(a, "n1");
+        change(a, "d2", |d2| _ = d2.rids.insert("sync#1".into(), held("18:58:00")));
+    });
+    let cut = with("n1", &away, State::InProgress, Some("19:02:00"));
+    for (title, since) in [("later", "19:20:00"), ("before", "19:00:00")] {
+        book.start(&format!("start on n1, in progress, n2, on the same disks, got a whole copy {title}"), &cut, &plain, |a| {
+            let mut whole = held("19:05:00");
+            whole.held.as_mut().unwrap().since = Some(at(since));
+            change(a, "n2", |n2| _ = n2.rids.insert("sync#1".into(), whole));
+        });
+    }
     let mut strange = first();
     if let Some(Known::Known(replica)) = strange.replicas.get_mut("sync#1") {
         replica.node = "d2".into();

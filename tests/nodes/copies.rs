@@ -71,6 +71,21 @@ fn has(bed: &Nodes, node: &str, data: &str) {
     assert_eq!(bed.sh(node, "cat /srv/d/f"), data, "on {node}");
 }
 
+/// Who has half of a transfer names who has all of it.
+#[test]
+fn a_broken_transfer_beside_a_whole_copy() {
+    let bed = three();
+    bed.sh("d1", "echo 'recv after writing /opt/opensvc/var/svc1/sync#1.replica.json' >/opt/opensvc/var/.die");
+    refused(&bed.run("n1", "echo second >/srv/d/f; svc1 sync drp --force"), &["SYNC#1"]);
+    bed.ctl("crash", &["n1"]);
+    bed.ctl("crash", &["n2"]);
+    let whys = ["sync#1 is not a whole, current copy", "if n1 is lost, on d2: svcmgr -s svc1 start   (it has a whole copy, of "];
+    refused(&bed.run("d1", "svc1 start"), &whys);
+    let said = bed.run("d2", "svc1 start");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    has(&bed, "d2", "second");
+}
+
 #[test]
 fn three_copies() {
     let bed = three();

@@ -143,12 +143,42 @@ pub(super) fn broken_off(view: &View, holder: &Holder, rid: &str, data: &Data) -
             send(view, holder, "sync full"),
         ),
     };
+    let lost = match whole_elsewhere(view, holder) {
+        Some((peer, copy)) => {
+            format!("on {peer}: svcmgr -s {service} start   ({copy}); or, with what is here, on {node}: svcmgr -s {service} start --force")
+        }
+        None => format!("on {node}: svcmgr -s {service} start --force"),
+    };
     Refusal {
         what: format!("{service} is not started on {node}: {rid} is not a whole, current copy"),
         why,
         stake,
-        remedy: format!("{remedy}; if {who} is lost, on {node}: svcmgr -s {service} start --force"),
+        remedy: format!("{remedy}; if {who} is lost, {lost}"),
     }
+}
+
+/// A node other than the holder's that answers and has all data whole, the newest; and what it has. What has come to our
+/// disks by way of another node counts when it came after what broke off here.
+fn whole_elsewhere<'a>(view: &View<'a>, holder: &Holder) -> Option<(&'a String, String)> {
+    let (here, holding) = (view.here, nodes_of(view, holder));
+    let others = answered(view).filter(|(peer, a)| here.copies.of_node(peer) != holding && a.unsure.is_none());
+    let whole = others.filter_map(|(peer, answer)| {
+        let rids = here.copies.rids.iter().filter(|rid| here.copies.reaches(rid, peer));
+        let images: Option<Vec<_>> = rids.map(|rid| whole_at(view, peer, answer, rid)).collect();
+        Some((images?.into_iter().min()?, peer))
+    });
+    let ((_, at), peer) = whole.max()?;
+    let of = format!("of {}, {} old", instant(at, here.now), span(here.now - at));
+    let came = format!("a whole copy, {of}, has come to these disks by way of {peer} since");
+    Some((peer, if same_site(view, peer) { came } else { format!("it has a whole copy, {of}") }))
+}
+
+/// The epoch and instant of what `peer` has of `rid`, if that is whole.
+fn whole_at(view: &View, peer: &str, answer: &Answer, rid: &str) -> Option<(u64, DateTime<Local>)> {
+    let held = answer.rids.get(rid)?.held.as_ref().filter(|held| held.state == Some(State::Replica))?;
+    let broken = view.here.replicas.get(rid).and_then(Known::known).filter(|_| same_site(view, peer)).map(|file| file.since);
+    let later = broken.is_none_or(|broken| held.since.is_some_and(|since| since - skew(answer, view.here.now) > broken));
+    held.image.frozen_at.filter(|_| later).map(|at| (held.image.epoch, at))
 }
 
 /// What the nodes with the same disks have of `rid`, with their answers.
