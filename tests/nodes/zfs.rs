@@ -30,7 +30,7 @@ target = nodes
 
 /// Functions for the nodes' shells. `patient` waits out what is busy with a use that is over. `content DATASET SNAPSHOT`:
 /// a line for each file of the snapshot and of those of the datasets below, and for each guid.
-const TOOLS: &str = r#"
+pub const TOOLS: &str = r#"
 patient() { local i; for i in {1..400}; do ! "$@" 2>/run/patient || return 0; sleep .05; done; cat /run/patient >&2; return 1; }
 content() {
     local d i=0 pool=${1%%/*}
