@@ -238,6 +238,23 @@ pub fn mount(cx: &Cx, dataset: &str) -> Result<()> {
     unmounted(cx, dataset).iter().try_for_each(|(name, _)| change(cx, &["zfs", "mount", name]))
 }
 
+/// Removes the empty folders at the mount point of `dataset`, which is not mounted, that datasets below it were mounted on
+/// without it, as at boot: an older zfs mounts nothing where a folder is.
+pub fn clear_folders(cx: &Cx, dataset: &str) {
+    let Some((mnt, _)) = property(cx, dataset, "mountpoint").filter(|(mnt, _)| mnt.starts_with('/')) else { return };
+    if std::fs::read_dir(&mnt).map_or(true, |mut entries| entries.next().is_none()) || cx.host.facts.mount_at(&mnt).is_some() {
+        return;
+    }
+    let below = |folder: &String| folder.strip_prefix(&mnt).is_some_and(|rest| rest.starts_with('/'));
+    let mut folders: Vec<String> = unmounted(cx, dataset).into_iter().map(|(_, folder)| folder).filter(below).collect();
+    folders.sort_by(|a, b| b.cmp(a));
+    for folder in folders {
+        if std::fs::remove_dir(&folder).is_ok() {
+            cx.log.info(format!("rmdir {folder}"));
+        }
+    }
+}
+
 /// Destroys the snapshot `name` of `dataset`, with those of the same name below it if `below`, once `tag` does not hold it
 /// any more. False: others hold it, as a send that was killed does in an old zfs. It stays then.
 pub fn destroy_snapshot(cx: &Cx, (dataset, name): (&str, &str), below: bool, tag: &str) -> Result<bool> {

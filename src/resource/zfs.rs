@@ -99,6 +99,16 @@ impl Zfs {
         Ok(())
     }
 
+    /// What zfs has mounted by itself, at boot: ours, where it was before; datasets below, which ours would cover.
+    fn unmount_early(&self, cx: &Cx) -> Result<()> {
+        let (all, below) = (cx.host.facts.mounts(), self.nested(cx));
+        let below = below.iter().filter(|(_, ours)| *ours).filter_map(|(m, _)| dataset_of(m));
+        let own = all.iter().filter_map(dataset_of).filter(|d| *d == self.dev).take(1);
+        below.chain(own).try_for_each(|dataset| zfs::change(cx, &["zfs", "unmount", dataset]))?;
+        zfs::clear_folders(cx, &self.dev);
+        Ok(())
+    }
+
     fn mount(&self, cx: &Cx, legacy: bool) -> Result<()> {
         let mut argv = if legacy { vec!["mount", "-t", "zfs"] } else { vec!["zfs", "mount"] };
         if !self.options.is_empty() {
@@ -126,7 +136,13 @@ impl Resource for Zfs {
             },
             (None, Some(other)) => Probe::because(Status::Warn, format!("{} is mounted there instead", other.source)),
             (None, None) if !zfs::is_installed() => Probe::because(Status::Na, zfs::NOT_INSTALLED),
-            (None, None) => Probe::new(Status::Down),
+            (None, None) => match self.nested(cx).iter().rfind(|(_, ours)| *ours) {
+                Some((below, _)) => {
+                    let name = dataset_of(below).unwrap_or_default();
+                    Probe::because(Status::Down, format!("{name} is mounted without it on {}: start mounts both anew", below.target))
+                }
+                None => Probe::new(Status::Down),
+            },
         }
     }
 
@@ -153,11 +169,7 @@ impl Resource for Zfs {
                 self.dev, cx.rid
             )));
         }
-        let elsewhere = cx.host.facts.mounts().iter().any(|m| dataset_of(m) == Some(&self.dev));
-        if elsewhere {
-            // zfs has mounted it by itself, where it was before
-            zfs::change(cx, &["zfs", "unmount", &self.dev])?;
-        }
+        self.unmount_early(cx)?;
         if !Path::new(&self.mnt).exists() {
             cx.log.info(format!("create missing mountpoint {}", self.mnt));
             std::fs::create_dir_all(&self.mnt).map_err(Error::io("create", Path::new(&self.mnt)))?;

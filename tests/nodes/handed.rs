@@ -68,3 +68,37 @@ fn btrfs_that_was_handed_over_and_a_peer_that_got_nothing() {
     assert!(said.code == 1 && said.stderr.contains("n3 has writes of its own"), "{}", said.stderr);
     assert_eq!(crate::btrfs::sh(&bed, "n3", "top cat data/mine"), "mine");
 }
+
+/// Home is on again after it has died with its data mounted: it mounts at boot what is below them, without them.
+fn boot(bed: &Nodes) {
+    bed.ctl("crash", &["osol1"]);
+    bed.ctl("boot", &["osol1"]);
+    bed.zfs("osol1", "");
+    bed.sh("osol1", "zpool import -f -d /disk osol1_z3_root 2>&1; zfs mount -a");
+    bed.until("osol2", SOON, "ssh osol1 true");
+    let early = bed.sh("osol1", "zfs list -H -o name,mounted -r osol1_z3_root/data");
+    assert_eq!(early, "osol1_z3_root/data\tno\nosol1_z3_root/data/own\tyes\nosol1_z3_root/data/sub\tyes");
+}
+
+#[test]
+fn what_is_mounted_at_boot_is_in_the_way_of_no_start_and_no_way_home() {
+    const FILES: &str = "cat /srv/z3/f /srv/z3/sub/g /var/lib/own/f | tr -d '\\n'";
+    let bed = crate::zfs::pair("");
+    bed.sh("osol1", "zfs create -o mountpoint=/var/lib/own osol1_z3_root/data/own; echo 1 | tee /srv/z3/f /srv/z3/sub/g >/var/lib/own/f");
+    // all that was written is on the disk
+    bed.sh("osol1", "zfs snapshot osol1_z3_root@now");
+    boot(&bed);
+    let row = bed.sh("osol1", "svc1 print status | sed 's/^|[- ]*//' | tr -s ' \\n' ' '");
+    assert!(row.contains("# osol1_z3_root/data/sub is mounted without it on /srv/z3/sub: start mounts both anew"), "{row}");
+    bed.sh("osol1", "svc1 start 2>&1");
+    assert_eq!(bed.sh("osol1", FILES), "111");
+
+    bed.sh("osol1", "svc1 sync full 2>&1; echo 2 >/srv/z3/sub/g");
+    bed.ctl("cut", &["osol1"]);
+    bed.sh("osol2", &format!("svc1 start 2>&1; echo 3 >/srv/z3/f; [ $({FILES}) = 311 ]"));
+    bed.ctl("heal", &["osol1"]);
+    boot(&bed);
+    bed.sh("osol2", "svc1 giveback 2>&1");
+    assert_eq!(bed.sh("osol1", FILES), "311");
+    assert_eq!(bed.sh("osol1", "ls /srv/z3 /srv/z3/sub | tr '\\n' ' '"), "/srv/z3: f sub  /srv/z3/sub: g");
+}

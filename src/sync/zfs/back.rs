@@ -55,6 +55,7 @@ impl Zfs {
             self.no_snapshot_of_others(cx, &tree, found)?;
         }
         unmount(cx, &tree)?;
+        zfs::clear_folders(cx, dataset);
         incoming::begin(cx, base)?;
         // what a holder did after its last snapshot when it gave its data away: it unmounted. had anybody written since,
         // its witness would be another one
