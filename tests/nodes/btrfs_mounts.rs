@@ -119,7 +119,7 @@ fn the_sender_tells_what_each_peer_lacks() {
     all += &row(&bed, "n3");
     bed.sh("n3", "svc1 giveback");
     all += &row(&bed, "n1");
-    crate::snapshot("btrfs_status_of_peers", &all);
+    crate::snapshot("btrfs_status_of_peers", &crate::zfs_table::plain(&all));
 }
 
 #[test]
@@ -140,5 +140,5 @@ fn the_sender_of_a_dataset_tells_the_same() {
     let said = bed.run("n1", "svc1 sync update --force");
     assert!(said.code == 0 && said.stderr.contains("n3: full"), "{}", said.stderr);
     all += &row(&bed, "n1");
-    crate::snapshot("zfs_status_of_peers", &all);
+    crate::snapshot("zfs_status_of_peers", &crate::zfs_table::plain(&all));
 }
