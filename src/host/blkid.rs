@@ -18,7 +18,8 @@ pub struct Labelled {
     pub devices: Vec<String>,
 }
 
-/// All filesystems of this node with this label, asked of the disks: the cache of blkid goes on naming what was there before. What holds one, encrypted or in a volume group, is none itself.
+/// All filesystems of this node with this label, asked of the disks: the cache of blkid goes on naming what was there
+/// before. What holds one, encrypted or in a volume group, is none itself.
 pub fn labelled(cx: &Cx, label: &str) -> Vec<Labelled> {
     let out = cx.probe(&Cmd::probe(["blkid", "-c", "/dev/null", "-o", "export", "-t", &format!("LABEL={label}")]).timeout(LOOK));
     parse(&out.text())

@@ -268,7 +268,7 @@ impl Master {
         let order = cipher::order(&words, host).into_iter().flat_map(|order| ["-o".into(), format!("Ciphers={order}")]);
         let own =
             ["-o", "LogLevel=ERROR", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", &path, "-N", host].map(str::to_owned);
-        let cmd = Cmd::probe(words.iter().cloned().chain(order).chain(own)).unbounded();
+        let cmd = Cmd::probe(words.into_iter().chain(order).chain(own)).unbounded();
         let (control, outcome) = (Arc::new(Control::through_interrupts()), Arc::new(OnceLock::new()));
         let (held, told) = (control.clone(), outcome.clone());
         let thread = std::thread::spawn(move || _ = told.set(SystemRunner.run_held(&cmd, &held)));

@@ -36,20 +36,26 @@ pub fn status(cx: &Cx, view: &View, driver: &str, schedule: &Schedule, peers: &P
         // else the state file tells that nobody has got anything
         probe.messages.extend(peers.of(cx).iter().filter_map(|nodes| late(cx, driver, schedule, nodes)));
     }
-    let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
-    let known = || sent.iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == *peer));
-    let lost = lost(cx, driver, known(), peers.snapshots);
-    let whole = known().filter_map(|(peer, sent)| sent.full.as_ref().or_else(|| lost.get(peer)));
+    let sent = sent_to(cx);
+    let lost = lost(cx, driver, sent.iter(), peers.snapshots);
+    let whole = sent.iter().filter_map(|(peer, sent)| sent.full.as_ref().or_else(|| lost.get(peer)));
     probe.messages.extend(whole.map(|why| format!("full sync needed: {why}")));
     if !probe.messages.is_empty() && probe.status == Status::Up {
         probe.status = Status::Warn;
     }
-    probe.messages.extend(known().filter_map(|(peer, sent)| {
+    probe.messages.extend(sent.iter().filter_map(|(peer, sent)| {
         let whole = sent.image.frozen_at.or_else(|| last(cx, driver, peer));
         let there = if sent.broken_since.is_some() { String::new() } else { format!(". {}", there(cx, &sent.image, whole)) };
         Some(unfinished(cx, peer, sent)? + &there)
     }));
     probe
+}
+
+/// What this node remembers of what it sent, of those that are still its peers.
+pub fn sent_to(cx: &Cx) -> BTreeMap<String, Sent> {
+    let mut sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
+    sent.retain(|peer, _| cx.scope.peers().any(|p| p == peer));
+    sent
 }
 
 /// Of what was put beside the copy of `peer` since authority came here, and was not confirmed: when that began, and why it

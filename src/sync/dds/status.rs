@@ -6,9 +6,9 @@ use super::files::Files;
 use super::volume::{Look, Volume, Which};
 use crate::host::Cx;
 use crate::report::Probe;
-use crate::state::{replica, stamp};
+use crate::state::stamp;
 use crate::status::Status;
-use crate::sync::common::status::{sends, unfinished};
+use crate::sync::common::status::{sends, sent_to, unfinished};
 use crate::sync::{View, common};
 use chrono::{DateTime, Local};
 
@@ -41,9 +41,7 @@ fn failed(cx: &Cx, view: &View) -> Vec<String> {
     if !sends(cx, view) {
         return Vec::new();
     }
-    let sent = replica::read_sent(&cx.host.paths.var, cx.service, cx.rid);
-    let known = sent.iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == *peer));
-    known.filter_map(|(peer, sent)| unfinished(cx, peer, sent)).collect()
+    sent_to(cx).iter().filter_map(|(peer, sent)| unfinished(cx, peer, sent)).collect()
 }
 
 /// Of several peers, those that have got less than the state file tells.

@@ -9,7 +9,7 @@ use crate::state::replica::{self, Replica, State};
 use crate::state::stamp;
 use crate::status::Status;
 use crate::sync::View;
-use crate::sync::common::status::{not_confirmed, there};
+use crate::sync::common::status::{not_confirmed, sent_to, there};
 use crate::sync::schedule::from_future;
 
 pub(super) fn status(sync: &Rsync, cx: &Cx, view: &View) -> Probe {
@@ -47,9 +47,8 @@ fn unconfirmed(sync: &Rsync, cx: &Cx, view: &View) -> Vec<String> {
     if own.is_some_and(|r| r.state != State::Live) || !matches!(view.avail_without_app, Status::Up | Status::Na | Status::StdbyUp) {
         return Vec::new();
     }
-    let sent = replica::read_sent(var, cx.service, cx.rid);
-    let known = sent.into_iter().filter(|(peer, _)| cx.scope.peers().any(|p| p == peer));
-    known
+    sent_to(cx)
+        .into_iter()
         .filter_map(|(peer, sent)| {
             let line = not_confirmed(cx, &peer, sent.broken_since?, sent.why.as_deref())?;
             Some(format!("{line}. {}", there(cx, &sent.image, sent.image.frozen_at)))
